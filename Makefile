@@ -1,0 +1,55 @@
+# The chores. `make run` and `make test` need nothing before them but Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CODE := auto_cmd.py model_config.py flask_server serving scripts
+
+.PHONY: help install run test test-fast lint format bench clean
+
+help:
+	@echo "make run        start every model of models.toml behind the router (ARGS=… goes to auto_cmd.py)"
+	@echo "make test       lint, types and every test"
+	@echo "make test-fast  the tests that need no TensorFlow (under a minute)"
+	@echo "make lint       ruff, mypy and import-linter"
+	@echo "make format     let ruff format and mend what it can"
+	@echo "make bench      measure, write benchmarks/results/"
+
+install: $(VENV)/.installed
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "This needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.installed: requirements.txt requirements-router.txt | $(VENV)/bin/python
+	@echo "Installing what running needs into $(VENV) (TensorFlow is large: a minute or two)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || { echo "pip could not install requirements.txt; without the internet, point PIP_INDEX_URL or PIP_FIND_LINKS at a mirror of the packages" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+run: install
+	@$(BIN)/python auto_cmd.py $(ARGS)
+
+test: lint test-fast
+	$(BIN)/python -m pytest -m "tensorflow or zoo or conformance or browser"
+
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not tensorflow and not zoo and not conformance and not browser"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

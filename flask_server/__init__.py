@@ -1,0 +1,1 @@
+"""The router: one route per model, labels as JSON."""

@@ -1,0 +1,1 @@
+"""The model server: speaks TensorFlow Serving's REST and gRPC APIs."""
