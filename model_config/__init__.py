@@ -1,0 +1,22 @@
+"""models.toml -> frozen `ModelConfig` values: the one description of the models that all programs share.
+
+A mistake is a `ConfigError` whose sentence names the file, the table, the key and what is allowed. Imports nothing
+but the standard library, so that every program can afford it.
+"""
+
+from model_config.architectures import ARCHITECTURES
+from model_config.checks import ConfigError
+from model_config.deployment import PROJECT, Deployment, load_deployment, models_file
+from model_config.labels import Label
+from model_config.model import ModelConfig
+
+__all__ = [
+    "ARCHITECTURES",
+    "PROJECT",
+    "ConfigError",
+    "Deployment",
+    "Label",
+    "ModelConfig",
+    "load_deployment",
+    "models_file",
+]

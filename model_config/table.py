@@ -1,0 +1,197 @@
+"""One table of the models file -> `ModelConfig`: every key checked, every default filled in."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from model_config.architectures import ARCHITECTURES
+from model_config.checks import ConfigError, check_choice, check_keys
+from model_config.labels import Label, label_list, read_labels
+from model_config.model import COLOR_MODES, CONVENTIONS, RESIZE_FILTERS, ModelConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+RESERVED_NAMES = ("models", "hello", "livez", "readyz", "metrics", "docs", "static")
+IMAGENET_LABELS = Path(__file__).resolve().parent.parent / "imagenet_class_index.json"
+
+
+class Table:
+    """One table while it is being read: each method turns a key into its checked value."""
+
+    def __init__(self, path: Path, name: str, table: Mapping[str, Any]) -> None:
+        self.path = path
+        self.name = name
+        self.table = table
+
+    def model_config(self, saved_models: Path) -> ModelConfig:
+        """Check every key and fill in what is not said; `saved_models` is the parent of default base paths."""
+        self._check_name()
+        check_keys(self.table, _KEYS, where=self._where())
+        architecture = self._architecture()
+        servable = self._text("servable") or self.name
+        if "/" in servable or ":" in servable:
+            raise self._wrong("servable", "may hold neither '/' nor ':'")
+        base_path = self._text("base_path")
+        config = ModelConfig(
+            name=self.name,
+            servable=servable,
+            base_path=self._absolute(base_path) if base_path else saved_models / servable,
+            architecture=architecture,
+            architecture_options=self._options(architecture),
+            weights=self._weights(architecture),
+            preprocess=self._function("preprocess", CONVENTIONS, self._convention(architecture)),
+            decode=self._function("decode", ("top_labels",), "top_labels"),
+            resize=self._choice("resize", RESIZE_FILTERS, "bilinear"),
+            color_mode=self._choice("color_mode", COLOR_MODES, "rgb"),
+            input_size=self._input_size(architecture),
+            labels=self._labels(architecture),
+            upstream=self._upstream(),
+            train=self._train(),
+            top=self._integer("top", 5),
+            timeout_seconds=self._seconds("timeout_seconds", 30.0),
+        )
+        if config.input_size is None and ":" not in config.preprocess:
+            raise self._wrong("input_size", "is needed: [height, width] in pixels")
+        return config
+
+    def _where(self, key: str | None = None) -> str:
+        return f"{self.path}, table [{self.name}]" + (f", key '{key}'" if key else "")
+
+    def _wrong(self, key: str, what: str) -> ConfigError:
+        return ConfigError(f"{self._where(key)}: {what}.")
+
+    def _check_name(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
+            raise ConfigError(
+                f"{self._where()}: the name is part of a URL; use letters, digits, '_', '-' and '.' only."
+            )
+        if self.name in RESERVED_NAMES:
+            raise ConfigError(
+                f"{self._where()}: '{self.name}' is a route of the router itself; choose another name."
+            )
+
+    def _absolute(self, text: str) -> Path:
+        return (self.path.parent / Path(text).expanduser()).resolve()
+
+    def _text(self, key: str) -> str | None:
+        value = self.table.get(key)
+        if value is not None and (not isinstance(value, str) or not value):
+            raise self._wrong(key, f"{value!r} is not allowed; write a text in quotes")
+        return value
+
+    def _choice(self, key: str, allowed: Iterable[str], default: str) -> str:
+        value = self.table.get(key, default)
+        check_choice(value, allowed, where=self._where(key))
+        return str(value)
+
+    def _integer(self, key: str, default: int) -> int:
+        value = self.table.get(key, default)
+        if type(value) is not int or value < 1:
+            raise self._wrong(key, f"{value!r} is not allowed; write a whole number from 1 up")
+        return value
+
+    def _seconds(self, key: str, default: float) -> float:
+        value = self.table.get(key, default)
+        if type(value) not in (int, float) or not 0 < value < float("inf"):
+            raise self._wrong(key, f"{value!r} is not allowed; write a number of seconds above 0")
+        return float(value)
+
+    def _architecture(self) -> str | None:
+        name = self._text("architecture")
+        if name is not None and name not in ARCHITECTURES:
+            near = difflib.get_close_matches(name, ARCHITECTURES, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else "see keras.applications for the names"
+            raise self._wrong("architecture", f"keras.applications has no class '{name}'; {hint}")
+        return name
+
+    def _convention(self, architecture: str | None) -> str:
+        return ARCHITECTURES[architecture][0] if architecture else "none"
+
+    def _options(self, architecture: str | None) -> Mapping[str, Any]:
+        options = self.table.get("architecture_options", {})
+        if not isinstance(options, dict):
+            raise self._wrong(
+                "architecture_options", "write a table such as { alpha = 0.25 } in braces"
+            )
+        if options and architecture is None:
+            raise self._wrong("architecture_options", "needs 'architecture' beside it")
+        return options
+
+    def _weights(self, architecture: str | None) -> str | None:
+        weights = self._text("weights")
+        if weights is None:
+            return "imagenet" if architecture else None
+        if weights in ("imagenet", "random"):
+            if architecture is None:
+                raise self._wrong("weights", f"'{weights}' needs 'architecture' beside it")
+            return weights
+        return str(self._absolute(weights))
+
+    def _train(self) -> Path | None:
+        program = self._text("train")
+        return self._absolute(program) if program else None
+
+    def _function(self, key: str, named: tuple[str, ...], default: str) -> str:
+        value = self._text(key) or default
+        if value not in named and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
+            raise self._wrong(
+                key,
+                f"'{value}' is not allowed; choose one of {', '.join(named)}, or name a function as"
+                " 'module:function'",
+            )
+        return value
+
+    def _input_size(self, architecture: str | None) -> tuple[int, int] | None:
+        value = self.table.get("input_size")
+        if value is None:
+            return (ARCHITECTURES[architecture][1],) * 2 if architecture else None
+        if (
+            not isinstance(value, list)
+            or len(value) != 2
+            or not all(type(side) is int and 1 <= side <= 8192 for side in value)
+        ):
+            raise self._wrong(
+                "input_size",
+                f"{value!r} is not allowed; write [height, width] in pixels, 1 to 8192",
+            )
+        return (value[0], value[1])
+
+    def _labels(self, architecture: str | None) -> tuple[Label, ...]:
+        value = self.table.get("labels")
+        if value is None:
+            imagenet = architecture is not None and "classes" not in self._options(architecture)
+            return read_labels(IMAGENET_LABELS, where=self._where("labels")) if imagenet else ()
+        if isinstance(value, list):
+            return label_list(value, source=self._where("labels"))
+        if not isinstance(value, str):
+            raise self._wrong("labels", "write the path of a JSON file or a list of names")
+        return read_labels(self._absolute(value), where=self._where("labels"))
+
+    def _upstream(self) -> tuple[str, ...]:
+        value = self.table.get("upstream", [])
+        urls = [value] if isinstance(value, str) else value
+        if not isinstance(urls, list) or not all(_is_base_url(url) for url in urls):
+            raise self._wrong(
+                "upstream",
+                f'{value!r} is not allowed; write URLs such as ["http://127.0.0.1:9000"]',
+            )
+        return tuple(url.rstrip("/") for url in urls)
+
+
+def _is_base_url(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+_KEYS = tuple(item.name for item in fields(ModelConfig) if item.name != "name")
