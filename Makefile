@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := auto_cmd.py model_config flask_server serving scripts
+CODE := auto_cmd.py supervisor model_config flask_server serving scripts
 
 .PHONY: help install run test test-fast lint format bench clean
 

@@ -1,0 +1,138 @@
+"""One child process: started tethered, listened to, restarted with back-off, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal as signals
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_config import PROJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from supervisor.console import Console
+
+TETHER = Path(__file__).with_name("tether.py")
+RESTART_DELAYS_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0)
+STEADY_SECONDS = 30.0
+"""A child that lived this long has recovered: its earlier deaths are forgotten."""
+LINES_KEPT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run, and under which name its lines appear."""
+
+    name: str
+    arguments: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+class Child:
+    """A process of one command; it may be started many times, one after another."""
+
+    def __init__(self, command: Command, console: Console) -> None:
+        self.command = command
+        self.given_up: str | None = None
+        """Why it is not restarted any more."""
+        self.restart_at: float | None = None
+        """When it is to be started again, on the monotonic clock; None while it runs."""
+        self._console = console
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pump: threading.Thread | None = None
+        self._started_at = 0.0
+        self._deaths = 0
+        self._last_lines: deque[str] = deque(maxlen=LINES_KEPT)
+        console.reserve(command.name)
+
+    @property
+    def name(self) -> str:
+        """The name before its lines."""
+        return self.command.name
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    @property
+    def exit_status(self) -> int | None:
+        """As `subprocess` tells it: None while it runs, -N after signal N."""
+        return self._process.poll() if self._process else None
+
+    def start(self) -> None:
+        """Start the process in a group of its own, so that a Ctrl-C of the terminal reaches only us."""
+        self.restart_at = None
+        self._started_at = time.monotonic()
+        self._process = subprocess.Popen(  # noqa: S603 - commands are made by plan.py, never by a shell
+            [sys.executable, str(TETHER), str(os.getpid()), *self.command.arguments],
+            cwd=PROJECT,
+            env={**os.environ, **self.command.env, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._pump = threading.Thread(target=self._listen, args=(self._process,), daemon=True)
+        self._pump.start()
+
+    def bury(self) -> None:
+        """After its end: remove what is left of its group, hear its last lines, plan the restart or give up."""
+        self._signal_group(signals.SIGKILL)
+        reason = self.last_words()
+        if time.monotonic() - self._started_at > STEADY_SECONDS:
+            self._deaths = 0
+        if self._deaths == len(RESTART_DELAYS_SECONDS):
+            self.given_up = (
+                f"{self.name} ended {self._deaths + 1} times in a row; its last words: {reason}"
+            )
+            return
+        self.restart_at = time.monotonic() + RESTART_DELAYS_SECONDS[self._deaths]
+        self._deaths += 1
+
+    def last_words(self) -> str:
+        """The last line that an ended process printed, or how it ended."""
+        if self._pump:
+            self._pump.join(timeout=2)
+        spoken = [line for line in self._last_lines if line.strip()]
+        return spoken[-1] if spoken else f"exit status {self.exit_status}"
+
+    def signal(self, number: signals.Signals) -> None:
+        """Send a signal to the process itself; nothing happens if it has ended."""
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def stop(self, *, seconds: float) -> None:
+        """Ask it to end, wait, and kill its whole group when time is up."""
+        self.restart_at = None
+        self.signal(signals.SIGTERM)
+        if self._process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=seconds)
+            self._signal_group(signals.SIGKILL)
+            self._process.wait()
+        if self._pump:
+            self._pump.join(timeout=2)
+
+    def _signal_group(self, number: signals.Signals) -> None:
+        if self._process:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        if process.stdout is None:
+            return
+        with process.stdout as pipe:
+            for raw in pipe:
+                line = raw.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]
+                self._last_lines.append(line)
+                self._console.line(self.name, line)

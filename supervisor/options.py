@@ -1,0 +1,106 @@
+"""How this run was asked for: flags, else environment variables, else defaults."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_config import PROJECT, ConfigError, models_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MODEL_SERVER_CHOICES = ("auto", "binary", "embedded", "none")
+EPILOG = """\
+environment variables:
+  MODELS_FILE         the models file (default: models.toml beside this program)
+  HOST, PORT          where the router listens (default: 127.0.0.1, 5000)
+  SAVED_MODELS_DIR    parent of the base paths that tables do not name (default: saved_models/)
+  WEIGHTS_DIR         where weights files are looked for (default: weights/)
+  STATE_DIR           what this run writes down: placement, model servers' configuration (default: state/)
+  LOGS_DIR            a log file for each process (default: logs/)
+  MODEL_SERVER_FLAGS  further flags for every model server, e.g. --tensorflow_intra_op_parallelism=1
+
+signals: SIGTERM, SIGINT and typing exit or q stop everything in order; SIGHUP reads the models file again.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the person who started the supervisor asked for."""
+
+    models_file: Path
+    only: tuple[str, ...]
+    host: str
+    port: int
+    model_server: str
+    model_server_flags: tuple[str, ...]
+    state_dir: Path
+    logs_dir: Path
+    check: bool
+
+    @property
+    def router_url(self) -> str:
+        """Where a person on this machine reaches the router."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+def read_options(
+    arguments: Sequence[str] | None = None, env: Mapping[str, str] = os.environ
+) -> Options:
+    """Parse the command line over the environment.
+
+    Raises:
+        ConfigError: An environment variable holds what it may not.
+    """
+    given = _parser(env).parse_args(arguments)
+    return Options(
+        models_file=given.models.resolve(),
+        only=tuple(given.only),
+        host=given.host,
+        port=_port(given.port),
+        model_server=given.model_server,
+        model_server_flags=tuple(shlex.split(env.get("MODEL_SERVER_FLAGS", ""))),
+        state_dir=Path(env.get("STATE_DIR") or PROJECT / "state").resolve(),
+        logs_dir=Path(env.get("LOGS_DIR") or PROJECT / "logs").resolve(),
+        check=given.check,
+    )
+
+
+def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Start every model of the models file behind the router, and keep all of it running.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--models", type=Path, default=models_file(env), metavar="FILE", help="the models file"
+    )
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="start these models only"
+    )
+    parser.add_argument(
+        "--host", default=env.get("HOST") or "127.0.0.1", help="where the router listens"
+    )
+    parser.add_argument("--port", default=env.get("PORT") or "5000", help="the router's port")
+    parser.add_argument(
+        "--model-server",
+        choices=MODEL_SERVER_CHOICES,
+        default="auto",
+        help="the tensorflow_model_server binary, the embedded one, or none; auto: the binary where it is on the PATH",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="say what would be done, and do nothing"
+    )
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise ConfigError(f"PORT (or --port) is {text!r}; write a number from 1 to 65535.")
+    return int(text)

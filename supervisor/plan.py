@@ -1,0 +1,172 @@
+"""Deployment -> which model servers to start, where, and with which command lines (nothing is started here)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from model_config import ConfigError
+from supervisor import ports
+from supervisor.child import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from model_config import Deployment, ModelConfig
+    from supervisor.options import Options
+
+BINARY = "tensorflow_model_server"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """One model server on this machine."""
+
+    name: str
+    url: str
+    models: tuple[ModelConfig, ...]
+
+    @property
+    def port(self) -> int:
+        """The port of its REST API."""
+        return ports.port_of(self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every model server of this machine, and where each model is served."""
+
+    models: tuple[ModelConfig, ...]
+    servers: tuple[ServerPlan, ...]
+
+    def upstream(self, model: ModelConfig) -> tuple[str, ...]:
+        """Base URLs of the servers for a model: what its table says, else what was assigned."""
+        return model.upstream or tuple(s.url for s in self.servers if model in s.models)
+
+
+def make_plan(
+    deployment: Deployment, options: Options, *, assigned: Mapping[str, str] | None = None
+) -> Plan:
+    """Group the models by the servers that serve them.
+
+    Args:
+        deployment: The models file.
+        options: What was asked for; `only` selects models.
+        assigned: Servable -> URL that a running plan has given it, kept when the file is read again.
+
+    Raises:
+        ConfigError: `only` names a model that the file does not declare.
+    """
+    models = _selected(deployment, options.only)
+    if options.model_server == "none":
+        return Plan(models, ())
+    groups: dict[str, list[ModelConfig]] = {}
+    for model in models:
+        for url in filter(ports.is_local, model.upstream):
+            groups.setdefault(url, []).append(model)
+    taken = {ports.port_of(url) for url in groups} | {options.port}
+    assigned = dict(assigned or {})
+    for model in (m for m in models if not m.upstream):
+        key = "shared" if deployment.model_servers == "shared" else model.servable
+        if key not in assigned:
+            port = ports.free_port(taken | {ports.port_of(url) for url in assigned.values()})
+            assigned[key] = f"http://127.0.0.1:{port}"
+        groups.setdefault(assigned[key], []).append(model)
+    return Plan(models, tuple(_server(url, group) for url, group in groups.items()))
+
+
+def _selected(deployment: Deployment, only: Iterable[str]) -> tuple[ModelConfig, ...]:
+    for name in only:
+        if name not in deployment.models:
+            raise ConfigError(
+                f"{deployment.path} has no table [{name}]; it declares {', '.join(deployment.models)}."
+            )
+    return tuple(m for m in deployment.models.values() if not only or m.name in only)
+
+
+def _server(url: str, group: list[ModelConfig]) -> ServerPlan:
+    replicated = any(len(model.upstream) > 1 for model in group)
+    name = f"server_{ports.port_of(url)}" if len(group) > 1 or replicated else group[0].name
+    return ServerPlan(name, url, tuple(group))
+
+
+def server_command(server: ServerPlan, options: Options, config_file: Path) -> Command:
+    """The command line of a model server: the real one's flags, whichever of the two it is."""
+    binary = binary_path(options)
+    grpc_port = ports.free_port({server.port}, first=server.port + 1000) if binary else 0
+    return Command(
+        name=server.name,
+        arguments=(
+            *((binary,) if binary else (sys.executable, "-m", "serving")),
+            f"--rest_api_port={server.port}",
+            f"--port={grpc_port}",
+            f"--model_config_file={config_file}",
+            "--model_config_file_poll_wait_seconds=1",
+            *options.model_server_flags,
+        ),
+        env={},
+    )
+
+
+def binary_path(options: Options) -> str | None:
+    """The real TensorFlow Serving, where it is wanted and there.
+
+    Raises:
+        ConfigError: It was asked for by name and is not on the PATH.
+    """
+    if options.model_server not in ("auto", "binary"):
+        return None
+    path = shutil.which(BINARY)
+    if path is None and options.model_server == "binary":
+        raise ConfigError(
+            f"There is no {BINARY} on the PATH; install it, or use --model-server embedded."
+        )
+    return path
+
+
+def server_config(models: Iterable[ModelConfig]) -> str:
+    """TensorFlow Serving's ModelServerConfig as text, one entry for each servable."""
+    entries = {
+        model.servable: f"  config {{ name: {json.dumps(model.servable)} base_path: {json.dumps(str(model.base_path))}"
+        ' model_platform: "tensorflow" }\n'
+        for model in models
+    }
+    return "model_config_list {\n" + "".join(entries.values()) + "}\n"
+
+
+def router_command(options: Options, placement_file: Path) -> Command:
+    """The command line of the router."""
+    return Command(
+        name="router",
+        arguments=(sys.executable, "-m", "flask_server"),
+        env={
+            "HOST": options.host,
+            "PORT": str(options.port),
+            "MODELS_FILE": str(options.models_file),
+            "PLACEMENT_FILE": str(placement_file),
+        },
+    )
+
+
+def check_ports(plan: Plan, options: Options) -> None:
+    """Every port that will be listened on must be free.
+
+    Raises:
+        ConfigError: One is not; the sentence names it, who holds it, and who should change what.
+    """
+    if ports.in_use(options.host, options.port):
+        raise ConfigError(
+            f"Port {options.port} is in use by {ports.holder(options.port)}; stop that, or choose another for the"
+            f" router with PORT={options.port + 1} or --port {options.port + 1}."
+        )
+    for server in plan.servers:
+        if ports.in_use("127.0.0.1", server.port):
+            raise ConfigError(
+                f"Port {server.port} of upstream {server.url} is in use by {ports.holder(server.port)}; stop that,"
+                f" change 'upstream' of [{server.models[0].name}] in {options.models_file}, or use"
+                " --model-server none if a model server runs there already."
+            )

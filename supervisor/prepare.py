@@ -1,0 +1,43 @@
+"""Which models have no version to serve yet, and the program that makes one."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from model_config import PROJECT
+from supervisor.child import Command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from model_config import ModelConfig
+
+EXPORT = PROJECT / "scripts" / "export_saved_model.py"
+
+
+def has_version(base_path: Path) -> bool:
+    """Whether a model server would find a version there: a folder with a number for a name and a SavedModel in it."""
+    try:
+        folders = [entry for entry in base_path.iterdir() if entry.name.isdecimal()]
+    except OSError:
+        return False
+    return any(
+        (folder / name).is_file()
+        for folder in folders
+        for name in ("saved_model.pb", "saved_model.pbtxt")
+    )
+
+
+def prepare_command(model: ModelConfig, models_file: Path) -> Command:
+    """Train the model where its table names a trainer, else export it; its last line tells what went wrong."""
+    return Command(
+        name=model.name,
+        arguments=(
+            sys.executable,
+            str(model.train or EXPORT),
+            f"--models={models_file}",
+            f"--model={model.name}",
+        ),
+        env={},
+    )

@@ -1,0 +1,70 @@
+"""What the supervisor shows a person: the table of models, an example to try, and what `--check` finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from supervisor.prepare import has_version
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from supervisor.options import Options
+    from supervisor.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One line of the table."""
+
+    model: str
+    route: str
+    state: str
+    upstream: str
+    problem: str | None = None
+
+
+def table(rows: Sequence[ModelRow]) -> str:
+    """Columns wide enough for their longest cell; under a model without a server, why it has none."""
+    header = ModelRow("MODEL", "ROUTE", "STATE", "MODEL SERVER")
+    cells = [(row.model, row.route, row.state, row.upstream) for row in (header, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(4)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    problems = [f"\n{row.model} is not served: {row.problem}" for row in rows if row.problem]
+    return "\n".join(["", *lines, *problems])
+
+
+def example(rows: Sequence[ModelRow], options: Options) -> str:
+    """A command that works now, and how to stop."""
+    ready = [row.model for row in rows if row.state.startswith("AVAILABLE")]
+    if not ready:
+        return "\nNo model is available; what is missing stands above. Type exit or q, or press Ctrl-C, to stop.\n"
+    picture = "test_images/digit_7.png" if "digits" in ready[:1] else "IMAGE"
+    url = "" if options.router_url == "http://127.0.0.1:5000" else f" --url {options.router_url}"
+    return (
+        f"\nTry it:   .venv/bin/python scripts/flask_sample_request.py -i {picture} --model {ready[0]}{url}\n"
+        f"Browse:   {options.router_url}/\n"
+        "Stop:     type exit or q, or press Ctrl-C\n"
+    )
+
+
+def check(plan: Plan, options: Options) -> str:
+    """What would be done."""
+    lines = []
+    for model in plan.models:
+        missing = ", ".join(plan.upstream(model)) or "no model server: give the table an 'upstream'"
+        lines.append(f"{model.name}: {options.router_url}/{model.name}/predict/ -> {missing}")
+        if any(model in server.models for server in plan.servers) and not has_version(
+            model.base_path
+        ):
+            how = f"train it with {model.train}" if model.train else "export it"
+            lines.append(f"  no version under {model.base_path} yet: would {how}")
+    lines += [
+        f"model server {s.name} at {s.url}: {', '.join(m.servable for m in s.models)}"
+        for s in plan.servers
+    ]
+    return "\n".join([*lines, f"router at {options.router_url}"])

@@ -1,0 +1,266 @@
+"""Start everything in order, keep it alive, stop it in order.
+
+The loop is: wait for a wish, handle it, keep the children alive.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from model_config import ConfigError, load_deployment
+from supervisor import readiness, report, state_files
+from supervisor.child import Child
+from supervisor.plan import make_plan, router_command, server_command, server_config
+from supervisor.prepare import has_version, prepare_command
+from supervisor.wishes import Reload, Stop, Wishes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from model_config import ModelConfig
+    from supervisor.console import Console
+    from supervisor.options import Options
+    from supervisor.plan import Plan, ServerPlan
+
+TICK_SECONDS = 0.1
+READY_SECONDS = 120.0
+ROUTER_STOP_SECONDS = 35.0
+SERVER_STOP_SECONDS = 15.0
+RELOAD_SECONDS = 30.0
+PREPARED_AT_ONCE = 2
+
+
+class Supervisor:
+    """Owns the children: model servers, the router, and the programs that prepare versions."""
+
+    def __init__(self, plan: Plan, options: Options, console: Console) -> None:
+        self.plan = plan
+        self.options = options
+        self._console = console
+        self._wishes = Wishes()
+        self._reload_wanted = False
+        self._servers: dict[str, Child] = {}
+        self._preparing: list[Child] = []
+        self._router: Child | None = None
+        self._problems: dict[str, str] = {}
+
+    def run(self) -> int:
+        """Run until somebody wants it stopped; return the exit status."""
+        self._wishes.listen()
+        try:
+            self._bring_up()
+            while True:
+                self._tick()
+                if self._reload_wanted:
+                    self._reload_wanted = False
+                    self._reload()
+        except Stop as stop:
+            return stop.status
+        finally:
+            self._stop_all()
+
+    def _tick(self) -> None:
+        """Wait a moment for a wish, handle it, keep the children alive."""
+        wish = self._wishes.next(TICK_SECONDS)
+        if isinstance(wish, Stop):
+            raise wish
+        if isinstance(wish, Reload):
+            self._reload_wanted = True
+        self._keep_alive()
+
+    def _wait_until(self, condition: Callable[[], bool], seconds: float = READY_SECONDS) -> bool:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            self._tick()
+        return True
+
+    # -- keeping alive -----------------------------------------------------------------------------------------
+
+    def _keep_alive(self) -> None:
+        for child in (*self._servers.values(), *filter(None, [self._router])):
+            if child.given_up:
+                continue
+            if child.restart_at is not None:
+                if time.monotonic() >= child.restart_at:
+                    child.start()
+            elif child.exit_status is not None:
+                self._bury(child)
+
+    def _bury(self, child: Child) -> None:
+        status = child.exit_status
+        child.bury()
+        if child.given_up is None:
+            self._console.say(f"{child.name} ended with status {status}; starting it again")
+            return
+        self._console.say(f"{child.given_up}; it is given up, the rest goes on")
+        if child is self._router:
+            raise Stop(1)
+        for server in self.plan.servers:
+            if self._servers.get(server.url) is child:
+                self._give_up(server, child.given_up)
+
+    def _give_up(self, server: ServerPlan, reason: str) -> None:
+        self._problems.update(
+            {model.name: f"{reason}; see {self.options.logs_dir}" for model in server.models}
+        )
+        self._place()
+
+    # -- starting ----------------------------------------------------------------------------------------------
+
+    def _bring_up(self) -> None:
+        self._start_servers()
+        self._place()
+        self._router = Child(router_command(self.options, self._placement_file), self._console)
+        self._router.start()
+        self._wait_until(lambda: readiness.router_models(self.options.router_url) is not None)
+        self._show()
+
+    def _start_servers(self) -> None:
+        """Prepare what is missing, start a server for whatever has a version, wait until each is ready."""
+        self._problems.clear()
+        self._prepare(self.plan.models)
+        for server in self.plan.servers:
+            self._start_server(server)
+        self._wait_until(self._all_ready)
+
+    def _prepare(self, models: Iterable[ModelConfig]) -> None:
+        served = {model.name for server in self.plan.servers for model in server.models}
+        waiting = [m for m in models if m.name in served and not has_version(m.base_path)]
+        running: list[tuple[ModelConfig, Child]] = []
+        while waiting or running:
+            while waiting and len(running) < PREPARED_AT_ONCE:
+                running.append(self._start_preparing(waiting.pop(0)))
+            self._tick()
+            for model, child in [pair for pair in running if pair[1].exit_status is not None]:
+                running.remove((model, child))
+                self._preparing.remove(child)
+                self._prepared(model, child)
+
+    def _start_preparing(self, model: ModelConfig) -> tuple[ModelConfig, Child]:
+        self._console.say(f"{model.name} has no version under {model.base_path} yet; making one")
+        child = Child(prepare_command(model, self.options.models_file), self._console)
+        self._preparing.append(child)
+        child.start()
+        return model, child
+
+    def _prepared(self, model: ModelConfig, child: Child) -> None:
+        if not has_version(model.base_path):
+            self._problems[model.name] = child.last_words()
+
+    def _start_server(self, server: ServerPlan) -> None:
+        ready = [model for model in server.models if has_version(model.base_path)]
+        if not ready:
+            return
+        config_file = self.options.state_dir / f"{server.name}.config"
+        state_files.write_whole(config_file, server_config(ready))
+        if server.url not in self._servers:
+            child = Child(server_command(server, self.options, config_file), self._console)
+            self._servers[server.url] = child
+            child.start()
+
+    def _all_ready(self) -> bool:
+        return all(
+            child.given_up or self._is_ready(server)
+            for server in self.plan.servers
+            if (child := self._servers.get(server.url))
+        )
+
+    def _is_ready(self, server: ServerPlan) -> bool:
+        return all(
+            readiness.available_versions(server.url, model.servable)
+            for model in server.models
+            if has_version(model.base_path)
+        )
+
+    # -- telling -----------------------------------------------------------------------------------------------
+
+    def _placement(self, model: ModelConfig) -> dict[str, object]:
+        if model.name in self._problems:
+            return {"problem": self._problems[model.name]}
+        upstream = self.plan.upstream(model)
+        if not upstream:
+            return {
+                "problem": "No model server is started (--model-server none); give its table an 'upstream'."
+            }
+        return {"upstream": list(upstream)}
+
+    @property
+    def _placement_file(self) -> Path:
+        return self.options.state_dir / state_files.PLACEMENT
+
+    def _place(self) -> None:
+        """Write down where each model is, and let a running router read it."""
+        placement = {model.name: self._placement(model) for model in self.plan.models}
+        state_files.write_placement(self._placement_file, placement)
+        if self._router:
+            self._router.signal(signal.SIGHUP)
+
+    def _row(self, model: ModelConfig) -> report.ModelRow:
+        route = f"{self.options.router_url}/{model.name}/predict/"
+        upstream = self.plan.upstream(model)
+        problem = self._placement(model).get("problem")
+        if problem:
+            return report.ModelRow(model.name, route, "UNAVAILABLE", "-", str(problem))
+        versions = [
+            v for url in upstream for v in readiness.available_versions(url, model.servable)
+        ]
+        state = f"AVAILABLE (version {max(versions)})" if versions else "NOT READY"
+        return report.ModelRow(model.name, route, state, ", ".join(upstream))
+
+    def _show(self) -> None:
+        rows = [self._row(model) for model in self.plan.models]
+        self._console.block(report.table(rows))
+        self._console.block(report.example(rows, self.options))
+
+    # -- following the file ------------------------------------------------------------------------------------
+
+    def _reload(self) -> None:
+        """Add, change and remove models as the file now says; a bad file changes nothing."""
+        before = self.plan
+        assigned = {m.servable: s.url for s in before.servers for m in s.models if not m.upstream}
+        try:
+            deployment = load_deployment(self.options.models_file)
+            if deployment.model_servers == "shared" and assigned:
+                assigned = {"shared": next(iter(assigned.values()))}
+            self.plan = make_plan(deployment, self.options, assigned=assigned)
+        except ConfigError as error:
+            self._console.say(f"The models file is not taken over: {error}")
+            return
+        self._start_servers()
+        self._place()
+        names = {model.name for model in self.plan.models}
+        self._wait_until(
+            lambda: (readiness.router_models(self.options.router_url) or set()) >= names,
+            RELOAD_SECONDS,
+        )
+        for url in set(self._servers) - {server.url for server in self.plan.servers}:
+            self._servers.pop(url).stop(seconds=SERVER_STOP_SECONDS)
+        self._show()
+
+    # -- stopping ----------------------------------------------------------------------------------------------
+
+    def _stop_all(self) -> None:
+        """The router first, so that requests in flight still find their model servers."""
+        self._console.say("stopping; press Ctrl-C again to stop at once")
+        for child in self._preparing:
+            child.stop(seconds=1)
+        if self._router:
+            self._stop_children([self._router], ROUTER_STOP_SECONDS)
+        self._stop_children(list(self._servers.values()), SERVER_STOP_SECONDS)
+        self._console.say("all stopped")
+
+    def _stop_children(self, children: list[Child], seconds: float) -> None:
+        """Ask all of them at once, then wait for each; a second wish to stop ends the patience."""
+        deadline = time.monotonic() + seconds
+        for child in children:
+            child.signal(signal.SIGTERM)
+        while any(child.pid for child in children) and time.monotonic() < deadline:
+            if isinstance(self._wishes.next(TICK_SECONDS), Stop):
+                break
+        for child in children:
+            child.stop(seconds=0)

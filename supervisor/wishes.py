@@ -1,0 +1,69 @@
+"""What a person or the system wants of the supervisor: stop, or read the models file again.
+
+Signals and typed lines are only put into a queue; the supervisor's loop takes them from there.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+STOPPING = {signal.SIGINT: 130, signal.SIGTERM: 143}
+"""Signals that stop everything, with the exit status that shells expect after each."""
+STOP_WORDS = ("exit", "q", "quit")
+
+
+class Stop(Exception):  # noqa: N818 - a request, not an error
+    """Somebody wants everything stopped; `status` is what to exit with."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Reload:
+    """Somebody wants the models file read again."""
+
+
+class Wishes:
+    """A queue of `Stop` and `Reload`, filled by signals and by what is typed."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Stop | Reload] = queue.SimpleQueue()
+
+    def listen(self) -> None:
+        """Take over the signals, and read standard input as long as there is any."""
+        for number in STOPPING:
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._reload)
+        signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # in the background, reading just ends
+        threading.Thread(target=self._read_lines, daemon=True).start()
+
+    def next(self, seconds: float) -> Stop | Reload | None:
+        """The next wish, or None when there is none for so long."""
+        try:
+            return self._queue.get(timeout=seconds)
+        except queue.Empty:
+            return None
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        self._queue.put(Stop(STOPPING[signal.Signals(number)]))
+
+    def _reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._queue.put(Reload())
+
+    def _read_lines(self) -> None:
+        if sys.stdin is None:
+            return
+        try:
+            for line in sys.stdin:
+                if line.strip().lower() in STOP_WORDS:
+                    self._queue.put(Stop(0))
+        except (OSError, ValueError):  # no terminal, or not ours: signals remain
+            return
