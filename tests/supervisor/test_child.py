@@ -1,0 +1,166 @@
+"""Children: their lines, their ends, their restarts; and that none outlives the supervisor."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from supervisor.child import RESTART_DELAYS_SECONDS, TETHER, Child, Command
+from supervisor.console import Console
+from tests.processes import wait_until
+
+
+class Terminal(io.StringIO):
+    """A terminal whose text can be read afterwards."""
+
+    def isatty(self) -> bool:
+        """Yes."""
+        return True
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    """What the console prints to."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def console(tmp_path: Path, stream: io.StringIO) -> Console:
+    """A console with its logs in a folder of the test."""
+    return Console(tmp_path / "logs", stream)
+
+
+def child_of(console: Console, script: str, name: str = "child") -> Child:
+    """A child that runs a Python script."""
+    return Child(Command(name, (sys.executable, "-c", script), {"COLOR": "red"}), console)
+
+
+def wait_for_end(child: Child) -> None:
+    """Wait until its process is over."""
+    wait_until(lambda: child.exit_status is not None, seconds=10, what="the child has ended")
+
+
+def test_lines_are_prefixed_and_logged(
+    console: Console, stream: io.StringIO, tmp_path: Path
+) -> None:
+    """Each line of a child appears as `name │ line` and in the child's log file."""
+    child = child_of(console, "import os; print('first'); print(os.environ['COLOR'])", "tiny")
+    child.start()
+    wait_for_end(child)
+    child.stop(seconds=1)
+    console.close()
+    assert stream.getvalue() == "tiny     │ first\ntiny     │ red\n"
+    assert (tmp_path / "logs" / "tiny.log").read_text() == "first\nred\n"
+
+
+def test_names_are_colored_on_a_terminal_only(tmp_path: Path) -> None:
+    """On a terminal the name is colored, the line is not."""
+    terminal = Terminal()
+    console = Console(tmp_path, terminal)
+    console.line("tiny", "text")
+    console.close()
+    assert terminal.getvalue().startswith("\x1b[")
+    assert terminal.getvalue().endswith("\x1b[0m │ text\n")
+
+
+def test_progress_bars_become_their_last_state(console: Console, stream: io.StringIO) -> None:
+    """Of a line that a program overwrites with carriage returns, the last state is shown."""
+    child = child_of(console, r"print('10 %\r90 %\r100 %')")
+    child.start()
+    wait_for_end(child)
+    child.stop(seconds=1)
+    console.close()
+    assert stream.getvalue().endswith("│ 100 %\n")
+
+
+def test_a_child_that_dies_is_restarted_later_each_time_and_then_given_up(console: Console) -> None:
+    """The delays before restarts grow, and after the last one the reason of giving up is its last line."""
+    child = child_of(console, "print('no such model'); raise SystemExit(3)")
+    delays = []
+    for _ in RESTART_DELAYS_SECONDS:
+        child.start()
+        wait_for_end(child)
+        before = time.monotonic()
+        child.bury()
+        assert child.restart_at is not None
+        delays.append(round(child.restart_at - before))
+    child.start()
+    wait_for_end(child)
+    child.bury()
+    console.close()
+    assert delays == list(RESTART_DELAYS_SECONDS)
+    assert child.restart_at is None
+    assert child.given_up == "child ended 6 times in a row; its last words: no such model"
+
+
+def test_stop_kills_what_ignores_sigterm(console: Console) -> None:
+    """A child that ignores SIGTERM is killed when the patience is over."""
+    script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    child = child_of(console, script)
+    child.start()
+    wait_until(
+        lambda: child.last_words() == "deaf" if child.pid is None else _said(child),
+        seconds=10,
+        what="it runs",
+    )
+    child.stop(seconds=0.2)
+    console.close()
+    assert child.exit_status == -signal.SIGKILL
+
+
+def _said(child: Child) -> bool:
+    return "deaf" in child._last_lines
+
+
+def test_bury_removes_the_rest_of_the_group(console: Console, tmp_path: Path) -> None:
+    """Processes that a dead child has left behind in its group are killed before it is started again."""
+    pid_file = tmp_path / "grandchild"
+    script = (
+        "import subprocess, sys, pathlib\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"pathlib.Path({str(pid_file)!r}).write_text(str(p.pid))"
+    )
+    child = child_of(console, script)
+    child.start()
+    wait_for_end(child)
+    child.bury()
+    console.close()
+    wait_until(
+        lambda: not _alive(int(pid_file.read_text())), seconds=5, what="the grandchild is gone"
+    )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can signal the parent's death")
+def test_a_tethered_program_ends_with_its_parent(tmp_path: Path) -> None:
+    """After kill -9 of the parent, the program that it started through the tether is gone."""
+    pid_file = tmp_path / "pid"
+    inner = f"import os, pathlib, time; pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    outer = (
+        "import os, subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, {str(TETHER)!r}, str(os.getpid()), sys.executable, '-c', {inner!r}])\n"
+        "time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", outer]) as parent:
+        try:
+            wait_until(
+                lambda: pid_file.exists() and pid_file.read_text() != "", seconds=10, what="it runs"
+            )
+        finally:
+            os.kill(parent.pid, signal.SIGKILL)
+    wait_until(
+        lambda: not _alive(int(pid_file.read_text())), seconds=5, what="it ended with its parent"
+    )

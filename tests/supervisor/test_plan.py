@@ -1,0 +1,193 @@
+"""Which model servers are planned, where, and with which command lines."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from model_config import ConfigError, load_deployment
+from supervisor import ports
+from supervisor.options import Options, read_options
+from supervisor.plan import (
+    Plan,
+    check_ports,
+    make_plan,
+    router_command,
+    server_command,
+    server_config,
+)
+from tests.processes import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    MakePlan = Callable[..., Plan]
+
+TWO = "[a]\ninput_size = [8, 8]\n[b]\ninput_size = [8, 8]\nservable = 'B'\n"
+
+
+def options_for(tmp_path: Path, *arguments: str) -> Options:
+    """What these flags ask for, in a folder of the test."""
+    env = {"STATE_DIR": str(tmp_path), "LOGS_DIR": str(tmp_path), "PATH": str(tmp_path)}
+    return read_options(["--models", str(tmp_path / "models.toml"), *arguments], env)
+
+
+@pytest.fixture
+def plan_of(tmp_path: Path) -> MakePlan:
+    """Plan a models file with the given text for the given flags."""
+
+    def make(text: str, *arguments: str, assigned: dict[str, str] | None = None) -> Plan:
+        path = tmp_path / "models.toml"
+        path.write_text(text)
+        options = options_for(tmp_path, *arguments)
+        return make_plan(load_deployment(path, env={}), options, assigned=assigned)
+
+    return make
+
+
+def test_each_table_gets_a_server_of_its_own(plan_of: MakePlan) -> None:
+    """Tables without `upstream` get one model server each, on ports from 9000 up."""
+    plan = plan_of(TWO)
+    assert [server.name for server in plan.servers] == ["a", "b"]
+    first, second = (server.port for server in plan.servers)
+    assert ports.FIRST_MODEL_SERVER_PORT <= first < second
+
+
+def test_ports_in_use_are_passed_over(plan_of: MakePlan) -> None:
+    """A port that somebody listens on is not assigned."""
+    taken = plan_of(TWO).servers[0].port
+    with socket.create_server(("127.0.0.1", taken)):
+        assert taken not in [server.port for server in plan_of(TWO).servers]
+
+
+def test_shared_puts_all_into_one(plan_of: MakePlan) -> None:
+    """`model_servers = "shared"` gives all tables without `upstream` one model server."""
+    (server,) = plan_of("model_servers = 'shared'\n" + TWO).servers
+    assert [model.name for model in server.models] == ["a", "b"]
+
+
+def test_one_server_for_each_distinct_local_upstream(plan_of: MakePlan) -> None:
+    """Two tables that name the same upstream share its server; replicas are two servers."""
+    plan = plan_of(
+        "[a]\ninput_size = [8, 8]\nupstream = ['http://127.0.0.1:9100', 'http://localhost:9101']\n"
+        "[b]\ninput_size = [8, 8]\nupstream = 'http://127.0.0.1:9100'\n"
+    )
+    assert [(s.name, [m.name for m in s.models]) for s in plan.servers] == [
+        ("server_9100", ["a", "b"]),
+        ("server_9101", ["a"]),
+    ]
+
+
+def test_other_machines_are_left_to_themselves(plan_of: MakePlan) -> None:
+    """An upstream on another machine is used and not started."""
+    plan = plan_of("[a]\ninput_size = [8, 8]\nupstream = 'http://models.example:8501'\n")
+    assert plan.servers == ()
+    assert plan.upstream(plan.models[0]) == ("http://models.example:8501",)
+
+
+def test_two_tables_of_one_servable_share_its_server(plan_of: MakePlan) -> None:
+    """Two tables over the same servable are served by one model server, configured once."""
+    plan = plan_of(
+        "[a]\ninput_size = [8, 8]\nservable = 's'\n[b]\ninput_size = [8, 8]\nservable = 's'\nresize = 'nearest'\n"
+    )
+    (server,) = plan.servers
+    assert server_config(server.models).count("config {") == 1
+
+
+def test_only_selects_models(plan_of: MakePlan) -> None:
+    """`--only` plans the named models and refuses a name that the file does not declare."""
+    assert [model.name for model in plan_of(TWO, "--only", "b").models] == ["b"]
+    with pytest.raises(ConfigError, match=r"has no table \[c\]; it declares a, b"):
+        plan_of(TWO, "--only", "c")
+
+
+def test_reading_the_file_again_keeps_addresses(plan_of: MakePlan) -> None:
+    """A model that stays keeps the address it was given."""
+    before = plan_of(TWO)
+    assigned = {"B": before.servers[1].url}
+    after = plan_of(
+        "[b]\ninput_size = [8, 8]\nservable = 'B'\n" + "[c]\ninput_size = [8, 8]\n",
+        assigned=assigned,
+    )
+    assert after.servers[0].url == before.servers[1].url
+    assert after.servers[1].url != after.servers[0].url
+
+
+def test_no_model_servers(plan_of: MakePlan) -> None:
+    """`--model-server none` starts none."""
+    assert plan_of(TWO, "--model-server", "none").servers == ()
+
+
+def test_model_server_config_is_tensorflow_servings(plan_of: MakePlan) -> None:
+    """The configuration names every servable with its base path and platform, quotes and all."""
+    text = server_config(plan_of("[a]\ninput_size = [8, 8]\nservable = 'q\"uote'\n").models)
+    assert r'name: "q\"uote"' in text
+    assert 'model_platform: "tensorflow"' in text
+
+
+def test_command_of_the_embedded_server(plan_of: MakePlan, tmp_path: Path) -> None:
+    """The embedded server is started with the real one's flags and without gRPC."""
+    options = options_for(tmp_path, "--model-server", "embedded")
+    (server, _) = plan_of(TWO).servers
+    command = server_command(server, options, tmp_path / "a.config")
+    assert command.arguments[1:3] == ("-m", "serving")
+    assert f"--rest_api_port={server.port}" in command.arguments
+    assert "--port=0" in command.arguments
+
+
+def test_the_binary_is_used_where_it_is(
+    plan_of: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`auto` takes `tensorflow_model_server` from the PATH, `binary` insists on it."""
+    (server, _) = plan_of(TWO).servers
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="no tensorflow_model_server on the PATH"):
+        server_command(
+            server, options_for(tmp_path, "--model-server", "binary"), tmp_path / "a.config"
+        )
+    binary = tmp_path / "tensorflow_model_server"
+    binary.write_text("#!/bin/sh\n")
+    binary.chmod(0o755)
+    command = server_command(server, options_for(tmp_path), tmp_path / "a.config")
+    assert command.arguments[0] == str(binary)
+    assert "--port=0" not in command.arguments
+
+
+def test_router_is_told_by_environment(tmp_path: Path) -> None:
+    """The router gets its address, the models file and the placement file as environment variables."""
+    command = router_command(options_for(tmp_path, "--port", "5123"), tmp_path / "placement.json")
+    assert command.env["PORT"] == "5123"
+    assert command.env["PLACEMENT_FILE"] == str(tmp_path / "placement.json")
+
+
+def test_a_port_in_use_is_named(plan_of: MakePlan, tmp_path: Path) -> None:
+    """The sentence about a port in use names it, its holder and what to change."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        options = options_for(tmp_path, "--port", str(port))
+        with pytest.raises(
+            ConfigError, match=rf"Port {port} is in use by process \d+ .*--port {port + 1}"
+        ):
+            check_ports(plan_of(TWO), options)
+        plan = plan_of(f"[a]\ninput_size = [8, 8]\nupstream = 'http://127.0.0.1:{port}'\n")
+        with pytest.raises(ConfigError, match=r"change 'upstream' of \[a\]"):
+            check_ports(plan, options_for(tmp_path, "--port", str(free_port())))
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1", ""])
+def test_a_wrong_port_is_named(tmp_path: Path, port: str) -> None:
+    """PORT must be a number that a port can have."""
+    with pytest.raises(ConfigError, match="1 to 65535"):
+        options_for(tmp_path, f"--port={port}")
+
+
+def test_flags_win_over_the_environment(tmp_path: Path) -> None:
+    """A flag wins over an environment variable, which wins over the default."""
+    env = {"PORT": "6000", "HOST": "0.0.0.0", "STATE_DIR": str(tmp_path)}
+    assert read_options(["--port", "6001"], env).port == 6001
+    assert read_options([], env).port == 6000
+    assert read_options([], env).router_url == "http://127.0.0.1:6000"
+    assert read_options([], {}).port == 5000
