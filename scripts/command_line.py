@@ -1,0 +1,89 @@
+"""What every script does with its arguments and with a person's mistakes."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from model_config import ConfigError, load_deployment, models_file
+from serving.export.versions import ExportError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+    from model_config import Deployment, ModelConfig
+
+
+class UserError(Exception):
+    """Something that the person at the keyboard can put right; the message is one sentence that says how."""
+
+    status = 1
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Run a script's `main`; a mistake is one sentence on standard error and an exit status, no traceback."""
+    try:
+        main()
+    except (UserError, ConfigError, ExportError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(getattr(error, "status", 1))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # somebody's `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)
+
+
+def add_models_argument(parser: argparse.ArgumentParser) -> None:
+    """Offer `--models FILE`."""
+    parser.add_argument(
+        "--models",
+        type=Path,
+        metavar="FILE",
+        help="the models file (default: $MODELS_FILE, else the project's models.toml)",
+    )
+
+
+def read_models(path: Path | None) -> Deployment:
+    """Read the models file that `--models` named, or the default one."""
+    return load_deployment(path.resolve() if path else models_file())
+
+
+def pick_model(deployment: Deployment, name: str) -> ModelConfig:
+    """Find a model's table.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    if name in deployment.models:
+        return deployment.models[name]
+    near = difflib.get_close_matches(name, deployment.models, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(deployment.models)}."
+    raise UserError(f"{deployment.path} has no table [{name}]; {hint}")
+
+
+@contextlib.contextmanager
+def tensorflow_chatter_hidden() -> Iterator[None]:
+    """Keep what TensorFlow's C++ prints while it is imported off the screen, unless the import fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    sys.stderr.flush()
+    screen = os.dup(2)
+    with tempfile.TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            chatter.seek(0)
+            os.write(screen, chatter.read())
+            raise
+        finally:
+            os.dup2(screen, 2)
+            os.close(screen)

@@ -1,0 +1,89 @@
+"""Write Keras models as SavedModels: the next version under each one's base path, ready for any model server."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts.command_line import (
+    UserError,
+    add_models_argument,
+    pick_model,
+    read_models,
+    run,
+    tensorflow_chatter_hidden,
+)
+
+if TYPE_CHECKING:
+    from model_config import Deployment, ModelConfig
+
+EPILOG = """\
+Weights are looked for in this order: $WEIGHTS_DIR/<model>.weights.h5, .h5, .keras (WEIGHTS_DIR: weights/ of the
+project), then what the table's 'weights' says: a file, "random", or "imagenet" (downloaded by Keras).
+Exit status: 1 for a mistake, 3 when the weights cannot be had; the last line on standard error says what to do.
+"""
+
+
+def main() -> None:
+    """Export the models that the command line asks for."""
+    arguments = _arguments()
+    models = _models(read_models(arguments.models), arguments)
+    with tensorflow_chatter_hidden():
+        # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
+        from scripts.saved_model_export import export  # noqa: PLC0415
+    failures: list[UserError] = []
+    for config in models:
+        try:
+            export(config, version=arguments.version, bfloat16=arguments.bfloat16)
+        except UserError as error:
+            failures.append(error)
+    _raise_together(failures)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", metavar="NAME", help="the table of the models file to export")
+    which.add_argument("--all", action="store_true", help="every table that is not trained here")
+    add_models_argument(parser)
+    parser.add_argument(
+        "--version",
+        metavar="N",
+        help="the version to write (default: the next); 00000123 keeps its zeros",
+    )
+    parser.add_argument(
+        "--bfloat16",
+        action="store_true",
+        help="compute in bfloat16, and print how far the answers move; pays only on processors that have it",
+    )
+    return parser.parse_args()
+
+
+def _models(deployment: Deployment, arguments: argparse.Namespace) -> list[ModelConfig]:
+    if not arguments.all:
+        return [_exportable(pick_model(deployment, arguments.model))]
+    return [config for config in deployment.models.values() if config.train is None]
+
+
+def _exportable(config: ModelConfig) -> ModelConfig:
+    if config.train is not None:
+        raise UserError(
+            f"Model '{config.name}' is trained here; run: python {config.train} --model {config.name}"
+        )
+    return config
+
+
+def _raise_together(failures: list[UserError]) -> None:
+    """Let the last failure end the program after the others have been told."""
+    for error in failures[:-1]:
+        print(error, file=sys.stderr)
+    if failures:
+        raise failures[-1]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,54 @@
+"""Send an image to the router as a web page would, and print the labels that it answers."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts.command_line import add_models_argument, read_models, run
+from scripts.http_request import ask
+from scripts.sample_image import print_labels, read_image
+
+
+def main() -> None:
+    """Post one image as the form field `b64`."""
+    arguments = _arguments()
+    image = read_image(arguments.image)
+    model = arguments.model or next(iter(read_models(arguments.models).models))
+    labels = ask(
+        f"{arguments.url.rstrip('/')}/{model}/predict/",
+        hint="start it with `make run`, or name its address with --url",
+        form={"b64": base64.b64encode(image).decode()},
+        params={"top": str(arguments.top)} if arguments.top else {},
+    )
+    print_labels(labels)
+
+
+def _arguments() -> argparse.Namespace:
+    port = os.environ.get("PORT") or "5000"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "-i", "--image", type=Path, required=True, metavar="IMAGE", help="an image file"
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="which model (default: the first of the models file)"
+    )
+    add_models_argument(parser)
+    parser.add_argument(
+        "--url",
+        default=f"http://127.0.0.1:{port}",
+        help="the router (default: http://127.0.0.1:$PORT, which is now %(default)s)",
+    )
+    parser.add_argument(
+        "--top", type=int, metavar="N", help="how many labels (default: as the model's table says)"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,68 @@
+"""One HTTP request, whose failures are sentences for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import requests
+
+from scripts.command_line import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+TIMEOUT_SECONDS = 60.0
+
+
+def ask(
+    url: str,
+    *,
+    hint: str,
+    json: object = None,
+    form: Mapping[str, str] | None = None,
+    params: Mapping[str, str] | None = None,
+) -> object:
+    """Send a request, a POST if there is something to send, and return the JSON of its answer.
+
+    Args:
+        url: Where to.
+        hint: What to do when nobody answers there.
+        json: What is sent as JSON.
+        form: What is sent as a form.
+        params: The query.
+
+    Raises:
+        UserError: Nobody answers, or the answer is a failure or no JSON; the sentence quotes the server's own.
+    """
+    method = "GET" if json is None and form is None else "POST"
+    try:
+        response = requests.request(
+            method, url, json=json, data=form, params=params, timeout=TIMEOUT_SECONDS
+        )
+    except requests.Timeout:
+        raise UserError(f"{url} did not answer within {TIMEOUT_SECONDS:g} s.") from None
+    except requests.ConnectionError:
+        raise UserError(f"Nobody answers at {url}; {hint}.") from None
+    except (requests.RequestException, UnicodeError) as error:
+        raise UserError(f"'{url}' cannot be asked: {error}; {hint}.") from None
+    return _answer(response, hint)
+
+
+def _answer(response: requests.Response, hint: str) -> object:
+    try:
+        answer = response.json()
+    except ValueError:
+        raise UserError(
+            f"{response.url} answered {response.status_code} without JSON; is it the right server? Otherwise {hint}."
+        ) from None
+    if not response.ok:
+        raise UserError(f"{response.url} answered {response.status_code}: {_reason(answer)}")
+    return cast(object, answer)
+
+
+def _reason(answer: object) -> str:
+    """What the router (problem details) or a model server (`error`) says of a failure."""
+    if isinstance(answer, dict):
+        return str(answer.get("detail") or answer.get("error") or answer.get("title") or answer)
+    return str(answer)

@@ -1,0 +1,142 @@
+"""A table of the models file -> its Keras model with weights: from a file if there is one, else from Keras."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import keras
+
+from model_config import PROJECT
+from scripts.command_line import UserError
+from scripts.reachability import NotReachableError, fail_fast_downloads
+
+if TYPE_CHECKING:
+    from model_config import ModelConfig
+
+
+class WeightsMissingError(UserError):
+    """The weights can be had neither from a file nor from the network."""
+
+    status = 3
+
+
+def build_model(config: ModelConfig) -> keras.Model:
+    """Build a model with the weights that its table and `WEIGHTS_DIR` give.
+
+    Raises:
+        WeightsMissingError: There is no weights file, and Keras' download cannot be reached.
+        UserError: The file, the class and the table do not fit together.
+    """
+    path = find_weights(config)
+    if path is not None:
+        return _from_file(config, path)
+    if config.weights == "imagenet":
+        return download(config)
+    if config.weights == "random":
+        return _application(config, weights=None)
+    raise WeightsMissingError(
+        f"Model '{config.name}' has no weights: put a whole model at {weights_dir() / config.name}.keras, or name a file"
+        " with 'weights' in its table."
+    )
+
+
+def weights_dir() -> Path:
+    """Where a person puts weights: `$WEIGHTS_DIR`, else `weights` in the project."""
+    return Path(os.environ.get("WEIGHTS_DIR") or PROJECT / "weights").resolve()
+
+
+def find_weights(config: ModelConfig) -> Path | None:
+    """The file in `WEIGHTS_DIR` that bears the model's name, else the one that its table names.
+
+    Raises:
+        WeightsMissingError: The table names a file that is not there.
+    """
+    for suffix in (".weights.h5", ".h5", ".keras"):
+        path = weights_dir() / f"{config.name}{suffix}"
+        if path.is_file():
+            return path
+    if config.weights in (None, "imagenet", "random"):
+        return None
+    path = Path(str(config.weights))
+    if not path.is_file():
+        raise WeightsMissingError(
+            f"Model '{config.name}': its weights file {path} is not there; put it there, or at"
+            f" {weights_dir() / config.name}.weights.h5."
+        )
+    return path
+
+
+def download(config: ModelConfig) -> keras.Model:
+    """Build a `keras.applications` model with the ImageNet weights that Keras downloads (or has in its cache).
+
+    Raises:
+        WeightsMissingError: The network cannot be reached.
+    """
+    try:
+        with fail_fast_downloads():
+            trained = _application(config, weights="imagenet", own_size=False)
+    except NotReachableError as error:
+        raise WeightsMissingError(
+            f"Model '{config.name}': its ImageNet weights cannot be downloaded ({error}); put them at"
+            f" {weights_dir() / config.name}.weights.h5 (scripts/download_model.py writes that file where there is a"
+            " network), or set 'weights' in its table to a file or to \"random\"."
+        ) from None
+    if tuple(trained.inputs[0].shape[1:]) == (*(config.input_size or ()), config.channels):
+        return trained
+    model = _application(config, weights=None)
+    try:
+        model.set_weights(trained.get_weights())
+    except ValueError as error:
+        raise UserError(
+            f"Model '{config.name}': the ImageNet weights of {config.architecture} do not fit this 'input_size',"
+            f" 'color_mode' or 'labels': {_first_line(error)}"
+        ) from None
+    return model
+
+
+def _from_file(config: ModelConfig, path: Path) -> keras.Model:
+    try:
+        if path.suffix == ".keras" or _is_whole_model(path):
+            return keras.models.load_model(path, compile=False)
+        if config.architecture is None:
+            raise UserError(
+                f"Model '{config.name}': {path} holds weights alone; name the 'architecture' in its table, or give a"
+                " whole model (.keras)."
+            )
+        model = _application(config, weights=None)
+        model.load_weights(path)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        what = f"; does it belong to {config.architecture}?" if config.architecture else ""
+        raise UserError(
+            f"Model '{config.name}': {path} cannot be loaded{what} {_first_line(error)}"
+        ) from None
+    return model
+
+
+def _is_whole_model(path: Path) -> bool:
+    with h5py.File(path) as file:
+        return "model_config" in file.attrs
+
+
+def _application(config: ModelConfig, *, weights: str | None, own_size: bool = True) -> keras.Model:
+    """Build the class of `keras.applications`; its number of classes follows from the table's labels."""
+    if config.architecture is None:
+        raise UserError(f"Model '{config.name}' names no 'architecture' to build.")
+    options = dict(config.architecture_options)
+    if weights is None and config.labels:
+        options.setdefault("classes", len(config.labels))
+    if own_size:
+        options.setdefault("input_shape", (*(config.input_size or ()), config.channels))
+    try:
+        return getattr(keras.applications, config.architecture)(weights=weights, **options)
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"Model '{config.name}': {config.architecture} cannot be built with {options}: {_first_line(error)}"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

@@ -1,0 +1,70 @@
+"""Keras model -> the next version of a SavedModel."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from serving.export.image_graph import image_shape
+from serving.export.signatures import sign
+from serving.export.versions import ExportError, write_version
+from serving.export.warmup import write_warmup
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import keras
+
+    from model_config import ModelConfig
+
+
+def export_model(model: keras.Model, config: ModelConfig, *, version: str | None = None) -> Path:
+    """Write a Keras image classifier as a version that model servers take up.
+
+    Args:
+        model: Takes float32 [N, H, W, C] and gives [N, classes].
+        config: Says base path, input size, colours, convention and resize filter.
+        version: The version's name, digits; None takes the number after the highest.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        ExportError: The model does not fit the table, or the version is there already.
+    """
+    check_fits(model, config)
+    return write_version(config.base_path, partial(_write, model, config), version=version)
+
+
+def check_fits(model: keras.Model, config: ModelConfig) -> None:
+    """Refuse a model whose input or output is not what its table says.
+
+    Raises:
+        ExportError: With a sentence that names both.
+    """
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ExportError(
+            f"Model '{config.name}' has {len(model.inputs)} inputs and {len(model.outputs)} outputs;"
+            " an image classifier has one of each."
+        )
+    expected = image_shape(config)
+    shape = tuple(model.inputs[0].shape[1:])
+    if len(shape) != 3 or any(
+        own not in (None, want) for own, want in zip(shape, expected, strict=True)
+    ):
+        raise ExportError(
+            f"Model '{config.name}' takes images of shape {shape}, but its table says {expected} (height, width,"
+            " channels); set 'input_size' and 'color_mode'."
+        )
+    if config.preprocess in ("caffe", "torch") and config.channels == 1:
+        raise ExportError(
+            f"Model '{config.name}': convention '{config.preprocess}' is for RGB; a grayscale model takes 'tf' or 'none'."
+        )
+
+
+def _write(model: keras.Model, config: ModelConfig, folder: Path) -> None:
+    signed = sign(model, config)
+    tf.saved_model.save(signed.module, str(folder), signatures=dict(signed.signatures))
+    write_warmup(folder, config, signed.signatures)

@@ -1,0 +1,114 @@
+"""A Keras model as a `tf.Module` with the four signatures.
+
+The model itself stands once in the SavedModel's function library; every signature calls it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import (
+    convert_variables_to_constants_v2,
+)
+
+from serving.export.image_graph import (
+    RESIZE_FILTERS,
+    apply_convention,
+    decode_and_resize,
+    image_shape,
+    unpack_pixels,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import keras
+
+    from model_config import ModelConfig
+
+# A SavedModel's graph is one protocol buffer, which may not pass 2 GB; what stands beside the constants is small.
+FREEZE_LIMIT_BYTES = 1_500_000_000
+Computation = Callable[[tf.Tensor], tf.Tensor]
+Signature = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+
+
+@dataclass(frozen=True)
+class SignedModel:
+    """What `tf.saved_model.save` takes."""
+
+    module: tf.Module
+    signatures: Mapping[str, Signature]
+
+
+def sign(model: keras.Model, config: ModelConfig) -> SignedModel:
+    """Give a Keras model its signatures.
+
+    `serving_default`: `input_image` float32 [N, H, W, C], preprocessed -> `scores` float32 [N, classes].
+    `pixels`: `pixels` string [N], each H·W·C raw uint8 bytes -> `scores`.
+    `image_bytes`: `image_bytes` string [N], each an image file -> `scores`.
+    `preprocessing`: `image_bytes` string [N] -> `input_image` float32 [N, H, W, C].
+
+    A convention of the deployment's own is Python code that no graph can hold: then `serving_default` stands alone.
+    A filter that TensorFlow does not have (`hamming`) leaves out the two that resize.
+    """
+    module = tf.Module()
+    floats = tf.TensorSpec([None, *image_shape(config)], tf.float32, name="input_image")
+    score = _scorer(model, floats, module)
+    signatures = {"serving_default": _signature(score, floats, "scores")}
+    if ":" not in config.preprocess:
+        signatures |= _signatures_of_bytes(score, config)
+    return SignedModel(module, signatures)
+
+
+def _signatures_of_bytes(score: Computation, config: ModelConfig) -> dict[str, Signature]:
+    def from_pixels(raw: tf.Tensor) -> tf.Tensor:
+        return score(apply_convention(unpack_pixels(raw, config), config.preprocess))
+
+    def preprocess(files: tf.Tensor) -> tf.Tensor:
+        return apply_convention(decode_and_resize(files, config), config.preprocess)
+
+    def from_files(files: tf.Tensor) -> tf.Tensor:
+        return score(preprocess(files))
+
+    pixels = tf.TensorSpec([None], tf.string, name="pixels")
+    signatures = {"pixels": _signature(from_pixels, pixels, "scores")}
+    if config.resize in RESIZE_FILTERS:
+        files = tf.TensorSpec([None], tf.string, name="image_bytes")
+        signatures["image_bytes"] = _signature(from_files, files, "scores")
+        signatures["preprocessing"] = _signature(preprocess, files, "input_image")
+    return signatures
+
+
+def _signature(compute: Computation, spec: tf.TensorSpec, output: str) -> Signature:
+    def compute_named(value: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {output: compute(value)}
+
+    return cast(Signature, tf.function(compute_named, input_signature=[spec], autograph=False))
+
+
+def _scorer(model: keras.Model, spec: tf.TensorSpec, module: tf.Module) -> Computation:
+    """The model as one function: frozen to constants, or with its variables tracked by `module`.
+
+    TensorFlow folds batch norms into constants when it loads a frozen graph, which makes it faster.
+    """
+
+    def compute(input_image: tf.Tensor) -> tf.Tensor:
+        return tf.cast(model(input_image, training=False), tf.float32)
+
+    score = tf.function(compute, input_signature=[spec], autograph=False)
+    variables = [variable.value for variable in model.variables]
+    if _size_bytes(variables) > FREEZE_LIMIT_BYTES:
+        # A Keras 3 model is no trackable of TensorFlow's: its variables must hang on the module themselves.
+        module.model_variables = variables
+        return cast(Computation, score)
+    concrete = score.get_concrete_function()
+    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    return lambda image: tf.ensure_shape(frozen(image)[0], concrete.outputs[0].shape)
+
+
+def _size_bytes(variables: Iterable[tf.Variable]) -> int:
+    return sum(variable.dtype.size * math.prod(variable.shape) for variable in variables)

@@ -1,0 +1,32 @@
+"""Load a SavedModel as the C++ model server does: into a session, with no Python object of the exporter's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class BareSession:
+    """The graph, the signatures and nothing else."""
+
+    def __init__(self, version: Path) -> None:
+        self._session = tf.compat.v1.Session(graph=tf.Graph())
+        with self._session.graph.as_default():
+            loaded = tf.compat.v1.saved_model.load(self._session, ["serve"], str(version))
+        self.meta_graph = loaded
+        self.signatures = {
+            name: signature
+            for name, signature in loaded.signature_def.items()
+            if name != "__saved_model_init_op"
+        }
+
+    def run(self, signature: str, value: object) -> Any:  # noqa: ANN401 - what TensorFlow gives
+        """Run a signature of one input and one output by its tensors' names."""
+        definition = self.signatures[signature]
+        (source,) = definition.inputs.values()
+        (target,) = definition.outputs.values()
+        return self._session.run(target.name, {source.name: value})

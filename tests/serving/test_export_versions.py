@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from serving.export.versions import ExportError, write_version
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def fill(folder: Path) -> None:
+    """Write what a version holds."""
+    (folder / "saved_model.pb").write_text("whole")
+
+
+def names(base_path: Path) -> list[str]:
+    """What lies under a base path."""
+    return sorted(entry.name for entry in base_path.iterdir())
+
+
+def test_the_next_version_follows_the_highest(tmp_path: Path) -> None:
+    """Versions count up from the highest number there, read as a number."""
+    (tmp_path / "9").mkdir()
+    (tmp_path / "00000010").mkdir()
+    (tmp_path / "notes").mkdir()
+    assert write_version(tmp_path, fill) == tmp_path / "11"
+
+
+def test_the_first_version_is_1(tmp_path: Path) -> None:
+    """The base path is made where it is not there."""
+    assert write_version(tmp_path / "new" / "model", fill).name == "1"
+
+
+def test_a_version_keeps_its_zeros(tmp_path: Path) -> None:
+    """A name such as 00000123 is what TensorFlow Serving's own examples write."""
+    assert write_version(tmp_path, fill, version="00000123") == tmp_path / "00000123"
+    assert names(tmp_path) == ["00000123"]
+
+
+def test_a_version_is_whole_when_it_appears(tmp_path: Path) -> None:
+    """While it is written, nothing under the base path is named by a number."""
+    seen: list[str] = []
+
+    def write(folder: Path) -> None:
+        fill(folder)
+        seen.extend(name for name in names(tmp_path) if name.isdigit())
+
+    version = write_version(tmp_path, write)
+    assert seen == []
+    assert (version / "saved_model.pb").read_text() == "whole"
+
+
+def test_a_failed_export_leaves_nothing(tmp_path: Path) -> None:
+    """Neither a version nor the draft stays behind when writing fails."""
+
+    def write(folder: Path) -> None:
+        fill(folder)
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_version(tmp_path, write)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("version", ["0", "-1", "1.5", "one", "", "\u0661"])
+def test_a_version_must_be_a_number(tmp_path: Path, version: str) -> None:
+    """Whatever a model server would not take for a version is refused."""
+    with pytest.raises(ExportError, match="whole number"):
+        write_version(tmp_path, fill, version=version)
+
+
+def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
+    """A number that is taken is refused, however it is spelt."""
+    (tmp_path / "007").mkdir()
+    with pytest.raises(ExportError, match="holds version 7 already"):
+        write_version(tmp_path, fill, version="7")
+
+
+def test_exports_at_the_same_time_get_numbers_of_their_own(tmp_path: Path) -> None:
+    """Of exports that end together each becomes a version."""
+    barrier = threading.Barrier(4)
+
+    def write(folder: Path) -> None:
+        fill(folder)
+        barrier.wait(timeout=20)
+
+    threads = [threading.Thread(target=write_version, args=(tmp_path, write)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert names(tmp_path) == ["1", "2", "3", "4"]
