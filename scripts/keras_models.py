@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,8 +108,11 @@ def _from_file(config: ModelConfig, path: Path) -> keras.Model:
                 " whole model (.keras)."
             )
         model = _application(config, weights=None)
-        model.load_weights(path)
-    except (ValueError, OSError, KeyError, TypeError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that it finds no weights for and leaves as they are: at random.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (ValueError, OSError, KeyError, TypeError, UserWarning) as error:
         what = f"; does it belong to {config.architecture}?" if config.architecture else ""
         raise UserError(
             f"Model '{config.name}': {path} cannot be loaded{what} {_first_line(error)}"
