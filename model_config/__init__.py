@@ -9,6 +9,7 @@ from model_config.checks import ConfigError
 from model_config.deployment import PROJECT, Deployment, load_deployment, models_file
 from model_config.labels import Label
 from model_config.model import ModelConfig
+from model_config.versions import changed_version_labels, read_version_labels, version_folders
 
 __all__ = [
     "ARCHITECTURES",
@@ -17,6 +18,9 @@ __all__ = [
     "Deployment",
     "Label",
     "ModelConfig",
+    "changed_version_labels",
     "load_deployment",
     "models_file",
+    "read_version_labels",
+    "version_folders",
 ]

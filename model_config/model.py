@@ -42,6 +42,14 @@ class ModelConfig:
     """Base URLs of its model server's replicas; empty: the supervisor starts one and tells where."""
     top: int = 5
     timeout_seconds: float = 30.0
+    traffic: Mapping[str, float] = field(default_factory=dict)
+    """Version label -> its share of the requests that name no version; empty: the newest version answers all."""
+    sticky_header: str | None = None
+    """Requests with the same value of this header go to the same version label."""
+    shadow: str | None = None
+    """A version label that is asked the same as well, for comparison; nobody waits for its answers."""
+    support_set: bool = False
+    """Whether clients teach it labels with a few pictures while it is served (docs/few-shot.md)."""
 
     @property
     def channels(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import fields
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from model_config.architectures import ARCHITECTURES
 from model_config.checks import ConfigError, check_choice, check_keys
 from model_config.labels import Label, label_list, read_labels
 from model_config.model import COLOR_MODES, CONVENTIONS, RESIZE_FILTERS, ModelConfig
+from model_config.versions import VERSION_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,6 +57,10 @@ class Table:
             train=self._train(),
             top=self._integer("top", 5),
             timeout_seconds=self._seconds("timeout_seconds", 30.0),
+            traffic=self._traffic(),
+            sticky_header=self._text("sticky_header"),
+            shadow=self._shadow(),
+            support_set=self._yes_no("support_set"),
         )
         if config.input_size is None and ":" not in config.preprocess:
             raise self._wrong("input_size", "is needed: [height, width] in pixels")
@@ -98,9 +104,38 @@ class Table:
 
     def _seconds(self, key: str, default: float) -> float:
         value = self.table.get(key, default)
-        if type(value) not in (int, float) or not 0 < value < float("inf"):
+        if type(value) not in (int, float) or not 0 < value < inf:
             raise self._wrong(key, f"{value!r} is not allowed; write a number of seconds above 0")
         return float(value)
+
+    def _yes_no(self, key: str) -> bool:
+        value = self.table.get(key, False)
+        if not isinstance(value, bool):
+            raise self._wrong(key, f"{value!r} is not allowed; write true or false")
+        return value
+
+    def _traffic(self) -> Mapping[str, float]:
+        shares = self.table.get("traffic", {})
+        if (
+            not isinstance(shares, dict)
+            or not all(VERSION_LABEL.fullmatch(label) for label in shares)
+            or not all(
+                type(share) in (int, float) and 0 <= share < inf for share in shares.values()
+            )
+            or (shares and not any(shares.values()))
+        ):
+            raise self._wrong(
+                "traffic",
+                f"{shares!r} is not allowed; write a share from 0 up for each version label, such as"
+                " { stable = 90, canary = 10 }",
+            )
+        return shares
+
+    def _shadow(self) -> str | None:
+        label = self._text("shadow")
+        if label is not None and not VERSION_LABEL.fullmatch(label):
+            raise self._wrong("shadow", f"{label!r} is not allowed; write a version label")
+        return label
 
     def _architecture(self) -> str | None:
         name = self._text("architecture")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from dataclasses import dataclass
@@ -106,6 +105,7 @@ def server_command(server: ServerPlan, options: Options, config_file: Path) -> C
             f"--port={grpc_port}",
             f"--model_config_file={config_file}",
             "--model_config_file_poll_wait_seconds=1",
+            "--allow_version_labels_for_unavailable_models=true",
             *options.model_server_flags,
         ),
         env={},
@@ -126,16 +126,6 @@ def binary_path(options: Options) -> str | None:
             f"There is no {BINARY} on the PATH; install it, or use --model-server embedded."
         )
     return path
-
-
-def server_config(models: Iterable[ModelConfig]) -> str:
-    """TensorFlow Serving's ModelServerConfig as text, one entry for each servable."""
-    entries = {
-        model.servable: f"  config {{ name: {json.dumps(model.servable)} base_path: {json.dumps(str(model.base_path))}"
-        ' model_platform: "tensorflow" }\n'
-        for model in models
-    }
-    return "model_config_list {\n" + "".join(entries.values()) + "}\n"
 
 
 def router_command(options: Options, placement_file: Path) -> Command:

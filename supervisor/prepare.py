@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from model_config import PROJECT
+from model_config import PROJECT, version_folders
 from supervisor.child import Command
 
 if TYPE_CHECKING:
@@ -17,16 +17,8 @@ EXPORT = PROJECT / "scripts" / "export_saved_model.py"
 
 
 def has_version(base_path: Path) -> bool:
-    """Whether a model server would find a version there: a folder with a number for a name and a SavedModel in it."""
-    try:
-        folders = [entry for entry in base_path.iterdir() if entry.name.isdecimal()]
-    except OSError:
-        return False
-    return any(
-        (folder / name).is_file()
-        for folder in folders
-        for name in ("saved_model.pb", "saved_model.pbtxt")
-    )
+    """Whether a model server would find a version there."""
+    return bool(version_folders(base_path))
 
 
 def prepare_command(model: ModelConfig, models_file: Path) -> Command:

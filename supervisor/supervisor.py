@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from model_config import ConfigError, load_deployment
 from supervisor import readiness, report, state_files
 from supervisor.child import Child
-from supervisor.plan import make_plan, router_command, server_command, server_config
+from supervisor.plan import make_plan, router_command, server_command
 from supervisor.prepare import has_version, prepare_command
+from supervisor.server_config import ServerConfig
 from supervisor.wishes import Reload, Stop, Wishes
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from supervisor.plan import Plan, ServerPlan
 
 TICK_SECONDS = 0.1
+FOLLOW_SECONDS = 1.0
 READY_SECONDS = 120.0
 ROUTER_STOP_SECONDS = 35.0
 SERVER_STOP_SECONDS = 15.0
@@ -43,6 +45,8 @@ class Supervisor:
         self._wishes = Wishes()
         self._reload_wanted = False
         self._servers: dict[str, Child] = {}
+        self._configs: dict[str, ServerConfig] = {}
+        self._followed = 0.0
         self._preparing: list[Child] = []
         self._router: Child | None = None
         self._problems: dict[str, str] = {}
@@ -70,6 +74,7 @@ class Supervisor:
         if isinstance(wish, Reload):
             self._reload_wanted = True
         self._keep_alive()
+        self._follow_versions()
 
     def _wait_until(self, condition: Callable[[], bool], seconds: float = READY_SECONDS) -> bool:
         deadline = time.monotonic() + seconds
@@ -156,12 +161,22 @@ class Supervisor:
         ready = [model for model in server.models if has_version(model.base_path)]
         if not ready:
             return
-        config_file = self.options.state_dir / f"{server.name}.config"
-        state_files.write_whole(config_file, server_config(ready))
+        if server.url not in self._configs:
+            path = self.options.state_dir / f"{server.name}.config"
+            self._configs[server.url] = ServerConfig(path, server.url, self._console.say)
+        config = self._configs[server.url]
+        config.serve(ready)
         if server.url not in self._servers:
-            child = Child(server_command(server, self.options, config_file), self._console)
+            child = Child(server_command(server, self.options, config.path), self._console)
             self._servers[server.url] = child
             child.start()
+
+    def _follow_versions(self) -> None:
+        """Tell the model servers which versions to load, as people move labels and add versions."""
+        if time.monotonic() > self._followed + FOLLOW_SECONDS:
+            self._followed = time.monotonic()
+            for config in self._configs.values():
+                config.follow()
 
     def _all_ready(self) -> bool:
         return all(
@@ -240,6 +255,7 @@ class Supervisor:
         )
         for url in set(self._servers) - {server.url for server in self.plan.servers}:
             self._servers.pop(url).stop(seconds=SERVER_STOP_SECONDS)
+            self._configs.pop(url)
         self._show()
 
     # -- stopping ----------------------------------------------------------------------------------------------

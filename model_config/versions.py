@@ -1,0 +1,85 @@
+"""What lies under a model's base path: its versions, and which of them bear a version label such as `stable`.
+
+The labels stand in a small file beside the versions, so that they stay with them wherever these are served. For each
+label it holds the versions that have borne it, the present one last: `{"stable": [1, 2], "canary": [3]}`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import re
+from typing import TYPE_CHECKING
+
+from model_config.checks import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+VERSION_LABELS = "version_labels.json"
+VERSION_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+HISTORY = 10
+"""How many versions of a label are remembered."""
+
+LabelHistory = dict[str, list[int]]
+
+
+def version_folders(base_path: Path) -> dict[int, Path]:
+    """The versions that a model server would find, oldest first: a number for a name, a SavedModel in the folder."""
+    try:
+        entries = [entry for entry in base_path.iterdir() if entry.name.isdecimal()]
+    except OSError:
+        return {}
+    found = {int(entry.name): entry for entry in entries if _holds_saved_model(entry)}
+    return dict(sorted(found.items()))
+
+
+def _holds_saved_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt"))
+
+
+def read_version_labels(base_path: Path) -> LabelHistory:
+    """Each version label with the versions that have borne it, the present one last; empty where none was given.
+
+    Raises:
+        ConfigError: The file is there but cannot be read as such.
+    """
+    path = base_path / VERSION_LABELS
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as JSON ({error}); mend or remove it.") from None
+    if not isinstance(content, dict) or not all(map(_is_entry, content.items())):
+        raise ConfigError(f'{path} must map labels to versions, as in {{"stable": [1, 2]}}.')
+    return content
+
+
+def _is_entry(entry: tuple[str, object]) -> bool:
+    label, versions = entry
+    return (
+        bool(VERSION_LABEL.fullmatch(label))
+        and isinstance(versions, list)
+        and bool(versions)
+        and all(type(version) is int and version >= 0 for version in versions)
+    )
+
+
+@contextlib.contextmanager
+def changed_version_labels(base_path: Path) -> Iterator[LabelHistory]:
+    """The labels, to be changed within the block by one program at a time; written in one step when it ends well."""
+    with (base_path / ".version_labels.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        labels = read_version_labels(base_path)
+        yield labels
+        _write(base_path / VERSION_LABELS, labels)
+
+
+def _write(path: Path, labels: Mapping[str, list[int]]) -> None:
+    beside = path.with_name(path.name + ".new")
+    shortened = {label: versions[-HISTORY:] for label, versions in labels.items()}
+    beside.write_text(json.dumps(shortened, indent=2) + "\n", encoding="utf-8")
+    beside.replace(path)

@@ -1,0 +1,160 @@
+"""What is written into a model server's configuration file, and when labels move in it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+
+from model_config import ModelConfig, changed_version_labels
+from supervisor.server_config import ServerConfig, entry, settled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+def model_with(base_path: Path, *versions: int, servable: str = "m") -> ModelConfig:
+    """A model whose base path holds these versions."""
+    for version in versions:
+        (base_path / str(version)).mkdir(parents=True)
+        (base_path / str(version) / "saved_model.pb").touch()
+    return ModelConfig(name="m", servable=servable, base_path=base_path)
+
+
+def label(model: ModelConfig, name: str, version: int) -> None:
+    """Move a label as scripts/versions.py does."""
+    with changed_version_labels(model.base_path) as labels:
+        labels.setdefault(name, []).append(version)
+
+
+class _Status(BaseHTTPRequestHandler):
+    """A model server that has some versions loaded."""
+
+    available: tuple[int, ...] = ()
+
+    def do_GET(self) -> None:
+        rows = [{"version": str(v), "state": "AVAILABLE"} for v in type(self).available]
+        body = json.dumps({"model_version_status": rows}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def status_url() -> Iterator[str]:
+    """Where a model server tells the versions in `_Status.available`."""
+    _Status.available = ()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Status)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_entry_is_tensorflow_servings(tmp_path: Path) -> None:
+    """The entry names servable, base path and platform, quotes and all."""
+    text = entry(ModelConfig(name="a", servable='q"uote', base_path=tmp_path), (), {})
+    assert text == (
+        f'  config {{ name: "q\\"uote" base_path: "{tmp_path}" model_platform: "tensorflow" }}\n'
+    )
+
+
+def test_tables_of_one_servable_get_one_entry(tmp_path: Path) -> None:
+    """Two tables that share a servable are one entry, since TensorFlow Serving refuses two."""
+    model = model_with(tmp_path / "m", 1)
+    config = ServerConfig(tmp_path / "c", NOWHERE, print)
+    config.serve([model, model])
+    assert config.path.read_text().count("config {") == 1
+
+
+def test_without_labels_the_default_policy_stays(tmp_path: Path) -> None:
+    """A model to which nobody gave a label is served in its newest version, by TensorFlow Serving's default."""
+    config = ServerConfig(tmp_path / "c", NOWHERE, print)
+    config.serve([model_with(tmp_path / "m", 1, 2)])
+    assert "model_version_policy" not in config.path.read_text()
+
+
+def test_labelled_and_newest_versions_are_loaded(tmp_path: Path) -> None:
+    """With labels, exactly the labelled versions, those before them and the newest are asked for."""
+    model = model_with(tmp_path / "m", 1, 2, 3, 4, 5)
+    label(model, "stable", 1)
+    label(model, "stable", 3)
+    config = ServerConfig(tmp_path / "c", NOWHERE, print)
+    config.serve([model])
+    text = config.path.read_text()
+    assert "specific { versions: 1 versions: 3 versions: 5 }" in text
+    assert 'version_labels { key: "stable" value: 3 }' in text
+
+
+def test_a_label_moves_when_its_version_is_loaded(tmp_path: Path, status_url: str) -> None:
+    """A label that moves has its new version loaded first, and follows when the server says that it is available."""
+    model = model_with(tmp_path / "m", 1, 2)
+    label(model, "stable", 1)
+    config = ServerConfig(tmp_path / "c", status_url, print)
+    config.serve([model])
+    _Status.available = (1,)
+    label(model, "stable", 2)
+    config.follow()
+    assert "versions: 1 versions: 2" in config.path.read_text()
+    assert 'key: "stable" value: 1' in config.path.read_text()
+    _Status.available = (1, 2)
+    config.follow()
+    assert 'key: "stable" value: 2' in config.path.read_text()
+
+
+def test_a_new_label_need_not_wait() -> None:
+    """A label that nobody bore yet, and one whose version is loaded, move at once; others stay."""
+    wanted = {"new": 3, "moved": 2, "waiting": 3}
+    assert settled(wanted, {"moved": 1, "waiting": 1}, {1, 2}) == {
+        "new": 3,
+        "moved": 2,
+        "waiting": 1,
+    }
+
+
+def test_a_new_version_is_asked_for(tmp_path: Path) -> None:
+    """A version dropped into the base path of a labelled model is loaded as well."""
+    model = model_with(tmp_path / "m", 1)
+    label(model, "stable", 1)
+    config = ServerConfig(tmp_path / "c", NOWHERE, print)
+    config.serve([model])
+    model_with(tmp_path / "m", 2)
+    config.follow()
+    assert "versions: 1 versions: 2" in config.path.read_text()
+
+
+def test_damage_changes_nothing(tmp_path: Path) -> None:
+    """A labels file that is not JSON, or a base path that is gone, leaves the configuration and is said once."""
+    model = model_with(tmp_path / "m", 1)
+    label(model, "stable", 1)
+    said: list[str] = []
+    config = ServerConfig(tmp_path / "c", NOWHERE, said.append)
+    config.serve([model])
+    before = config.path.read_text()
+    (model.base_path / "version_labels.json").write_text("{")
+    config.follow()
+    config.follow()
+    assert len(said) == 1
+    assert "version_labels.json" in said[0]
+    model.base_path.rename(tmp_path / "away")
+    config.follow()
+    assert config.path.read_text() == before
+
+
+def test_the_file_is_left_alone_when_nothing_changes(tmp_path: Path) -> None:
+    """Following without a change does not touch the file."""
+    config = ServerConfig(tmp_path / "c", NOWHERE, print)
+    config.serve([model_with(tmp_path / "m", 1)])
+    before = config.path.stat()
+    config.follow()
+    assert config.path.stat().st_ino == before.st_ino
