@@ -1,0 +1,102 @@
+"""Where the images are in a request: every way in which a browser, a phone or curl sends a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from flask_server.base64_text import decode_base64
+from flask_server.errors import InvalidImage, InvalidRequest, TooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from werkzeug import Request
+
+WAYS = (
+    'a form field \'b64\', a multipart file, JSON {"b64": …}, JSON {"instances": [{"b64": …}, …]},'
+    " or a raw image/* body"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The images of one request, still encoded."""
+
+    images: tuple[bytes | InvalidImage, ...]
+    """In the place of one whose base64 is wrong stands its error."""
+    single: bool
+    """One image was sent, not a list: one answer is wanted, not a list."""
+
+
+def images_in(request: Request, *, most: int) -> Batch:
+    """Find the images in a request's body.
+
+    Raises:
+        InvalidRequest: There is none.
+        TooLarge: There are more than `most`.
+    """
+    kind = request.mimetype
+    if kind == "application/json" or kind.endswith("+json"):
+        return _from_json(request.get_data(), most)
+    if kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        return _from_form(request, most)
+    body = request.get_data()
+    if kind.startswith("image/") or kind in ("application/octet-stream", ""):
+        return _single(body) if body[:1] != b"{" else _from_json(body, most)
+    raise InvalidRequest(f"The content type '{kind[:100]}' is not known here; send {WAYS}.")
+
+
+def _single(body: bytes) -> Batch:
+    if not body:
+        raise InvalidRequest(f"The request holds no image; send {WAYS}.")
+    return Batch((body,), single=True)
+
+
+def _from_form(request: Request, most: int) -> Batch:
+    files = [file for _, file in request.files.items(multi=True) if file.filename]
+    texts = request.form.getlist("b64")
+    _check_count(len(files) + len(texts), most)
+    images = [file.read() or InvalidImage("The file is empty.") for file in files]
+    return _batch([*images, *map(_decoded, texts)])
+
+
+def _batch(images: Sequence[bytes | InvalidImage]) -> Batch:
+    if not images:
+        raise InvalidRequest(f"The request holds no image; send {WAYS}.")
+    return Batch(tuple(images), single=len(images) == 1)
+
+
+def _from_json(body: bytes, most: int) -> Batch:
+    try:
+        document = orjson.loads(body)
+    except ValueError as error:
+        raise InvalidRequest(f"The body is not JSON: {error}.") from None
+    match document:
+        case {"b64": str(text)}:
+            return Batch((_decoded(text),), single=True)
+        case {"instances": list(instances)} if instances:
+            _check_count(len(instances), most)
+            return Batch(tuple(_instance(instance) for instance in instances), single=False)
+    raise InvalidRequest('Write {"b64": "…"} for one image or {"instances": [{"b64": "…"}, …]}.')
+
+
+def _instance(instance: object) -> bytes | InvalidImage:
+    match instance:
+        case {"b64": str(text)}:
+            return _decoded(text)
+    return InvalidImage('Each of the instances must be an object {"b64": "…"}.')
+
+
+def _decoded(text: str) -> bytes | InvalidImage:
+    try:
+        return decode_base64(text) or InvalidImage("The image is empty.")
+    except InvalidImage as error:
+        return error
+
+
+def _check_count(count: int, most: int) -> None:
+    if count > most:
+        raise TooLarge(f"There are {count} images in the request; at most {most} are taken.")

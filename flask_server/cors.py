@@ -1,0 +1,56 @@
+"""Which other origins' pages may call the router, and which headers they may read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask_cors import CORS
+
+from flask_server.parameters import TIMEOUT_HEADER
+
+if TYPE_CHECKING:
+    from flask import Flask, Response
+
+    from flask_server.settings import Settings
+
+REQUEST_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "X-API-Key",
+    "X-Request-Id",
+    TIMEOUT_HEADER,
+    "traceparent",
+    "tracestate",
+)
+EXPOSED_HEADERS = (
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "Server-Timing",
+    "X-Model-Version",
+    "X-Request-Id",
+    "traceparent",
+)
+_PREFLIGHT_SECONDS = 7200  # the longest that Chromium keeps an answer
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Answer preflights, and mark answers as readable, for the allowed origins."""
+    CORS(
+        app,
+        origins=list(settings.cors_origins),
+        methods=["GET", "HEAD", "POST", "OPTIONS"],
+        allow_headers=list(REQUEST_HEADERS),
+        expose_headers=list(EXPOSED_HEADERS),
+        max_age=_PREFLIGHT_SECONDS,
+        always_send=False,
+    )
+    app.after_request(_share_timing)
+
+
+def _share_timing(response: Response) -> Response:
+    """Let pages that may read the answer read its `Server-Timing` as well (W3C Resource Timing)."""
+    origin = response.headers.get("Access-Control-Allow-Origin")
+    if origin:
+        response.headers["Timing-Allow-Origin"] = origin
+    return response

@@ -1,0 +1,105 @@
+"""What can go wrong in the router, drawn as a tree; the HTTP status of each stands on its class.
+
+RouterError                     500
+├── InvalidRequest              400   a parameter, header or body that says nothing usable
+│   └── InvalidImage            400   not base64, not an image, truncated, unsupported
+├── UnknownVersion              404   no such version or version label
+├── RequestTimeout              408   the request did not arrive in time
+├── TooLarge                    413   body, pixels, instances
+├── TooBusy                     503   as many requests as allowed are waiting for the model; Retry-After
+├── ClientGone                  499   nobody is left to be answered (nginx' number)
+└── UpstreamError               502   answered, but not with predictions
+    ├── UpstreamUnavailable     503   refused, or no version available; Retry-After
+    └── UpstreamTimeout         504
+"""
+
+# ruff: noqa: N818 - the tree reads better without "Error" on every leaf
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class RouterError(Exception):
+    """A request that cannot be answered; the message is one sentence for the person who sent it."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    retry_after_seconds: int | None = None
+
+    def __init__(self, detail: str, *, retry_after_seconds: int | None = None) -> None:
+        super().__init__(detail)
+        self.members: dict[str, Any] = {}
+        """What the problem document tells beside its four members."""
+        if retry_after_seconds is not None:
+            self.retry_after_seconds = retry_after_seconds
+
+
+class InvalidRequest(RouterError):
+    """A parameter, header or body is not what the route takes."""
+
+    status = 400
+    title = "Invalid request"
+
+
+class InvalidImage(InvalidRequest):
+    """What was sent as an image is none that can be read."""
+
+    title = "Invalid image"
+
+
+class UnknownVersion(RouterError):
+    """The model has no such version or version label."""
+
+    status = 404
+    title = "Unknown version"
+
+
+class RequestTimeout(RouterError):
+    """The request was not received whole in time."""
+
+    status = 408
+    title = "Request timeout"
+
+
+class TooLarge(RouterError):
+    """More was sent than the router takes."""
+
+    status = 413
+    title = "Too large"
+
+
+class ClientGone(RouterError):
+    """The client closed its connection while its request waited."""
+
+    status = 499
+    title = "Client closed request"
+
+
+class TooBusy(RouterError):
+    """As many requests as allowed are already waiting for this model."""
+
+    status = 503
+    title = "Too busy"
+    retry_after_seconds = 1
+
+
+class UpstreamError(RouterError):
+    """The model server answered, but not with predictions."""
+
+    status = 502
+    title = "Bad upstream answer"
+
+
+class UpstreamUnavailable(UpstreamError):
+    """No model server can be reached, or none has a version available."""
+
+    status = 503
+    title = "Model unavailable"
+    retry_after_seconds = 1
+
+
+class UpstreamTimeout(UpstreamError):
+    """The model server did not answer before the deadline."""
+
+    status = 504
+    title = "Upstream timeout"

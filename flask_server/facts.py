@@ -1,0 +1,53 @@
+"""What is known about the request being answered: one small object that every attached file may read."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flask import g
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(slots=True)
+class RequestFacts:
+    """The facts of one request, filled in while it walks through the router."""
+
+    request_id: str
+    traceparent: str
+    tracestate: str | None = None
+    started: float = field(default_factory=time.monotonic)
+    model: str | None = None
+    version: int | None = None
+    key_name: str | None = None
+    """The name of the access key it came with, if keys are in use."""
+    problem: str | None = None
+    """The title of its failure, if it failed."""
+    image_bytes: list[int] = field(default_factory=list)
+    """The encoded size of each image sent."""
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    """receive, queue, decode, preprocess, upstream: how long each took."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time that the block takes to the stage `name`."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = time.monotonic() - begun
+            self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + spent
+
+    def total_seconds(self) -> float:
+        """How long ago the request came in."""
+        return time.monotonic() - self.started
+
+
+def facts() -> RequestFacts:
+    """The facts of the request being answered."""
+    current: RequestFacts = g.facts
+    return current

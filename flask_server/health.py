@@ -1,0 +1,110 @@
+"""Whether the router lives, and whether it can answer: `/livez`, `/readyz`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from flask import Response, request
+
+from flask_server.errors import UpstreamError
+from flask_server.problems import CONTENT_TYPE, document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from flask import Flask
+
+    from flask_server.models import Model
+
+_KEEP_SECONDS = 1.0
+_PARALLEL = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """How a model stands: AVAILABLE, a state of TensorFlow Serving's, or UNREACHABLE."""
+
+    state: str
+    versions: Mapping[int, str]
+    problem: str | None = None
+
+
+class Health:
+    """Asks the model servers how they are, at most once a second however often it is asked itself."""
+
+    def __init__(self, models: Mapping[str, Model]) -> None:
+        self._models = models
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[float, ModelState]] = {}
+        self.draining = threading.Event()
+
+    def states(self, names: Iterable[str] | None = None) -> dict[str, ModelState]:
+        """The state of each of these models (default: all)."""
+        wanted = list(self._models if names is None else names)
+        with self._lock:
+            old = time.monotonic() - _KEEP_SECONDS
+            stale = [name for name in wanted if self._known.get(name, (0.0,))[0] < old]
+            if stale:
+                self._look(stale)
+            return {name: self._known[name][1] for name in wanted}
+
+    def _look(self, names: list[str]) -> None:
+        with ThreadPoolExecutor(min(_PARALLEL, len(names))) as pool:
+            found = pool.map(_state, [self._models[name] for name in names])
+        now = time.monotonic()
+        self._known.update({n: (now, state) for n, state in zip(names, found, strict=True)})
+
+
+def _state(model: Model) -> ModelState:
+    if model.problem is not None:
+        return ModelState("UNREACHABLE", {}, model.problem)
+    try:
+        versions = model.upstream.states()
+    except UpstreamError as error:
+        return ModelState("UNREACHABLE", {}, str(error))
+    if "AVAILABLE" in versions.values():
+        return ModelState("AVAILABLE", versions)
+    return ModelState(next(iter(versions.values()), "START"), versions)
+
+
+def init_app(app: Flask, health: Health, models: Mapping[str, Model]) -> None:
+    """Attach the two routes."""
+
+    def livez() -> dict[str, str]:
+        return {"status": "alive"}
+
+    def readyz() -> Response:
+        name = request.args.get("model")
+        if name is not None and name not in models:
+            return _problem(404, "Unknown model", f"There is no model '{name[:100]}'.", {})
+        states = health.states(None if name is None else [name])
+        members = {"models": {name: _told(state) for name, state in states.items()}}
+        if health.draining.is_set():
+            return _problem(503, "Draining", "The router is stopping.", members)
+        if not any(state.state == "AVAILABLE" for state in states.values()):
+            return _problem(503, "Not ready", "No model is available now.", members)
+        return Response(
+            orjson.dumps({"status": "ready", **members}), content_type="application/json"
+        )
+
+    app.add_url_rule("/livez", view_func=livez)
+    app.add_url_rule("/readyz", view_func=readyz)
+
+
+def _told(state: ModelState) -> dict[str, Any]:
+    versions = [{"version": number, "state": name} for number, name in state.versions.items()]
+    told: dict[str, Any] = {"state": state.state, "versions": versions}
+    return told if state.problem is None else told | {"problem": state.problem}
+
+
+def _problem(status: int, title: str, detail: str, members: dict[str, Any]) -> Response:
+    body = orjson.dumps(document(status, title, detail) | members)
+    response = Response(body, status=status, content_type=CONTENT_TYPE)
+    if status == 503:
+        response.headers["Retry-After"] = "1"
+    return response

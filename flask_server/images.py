@@ -1,0 +1,126 @@
+"""Untrusted bytes -> an image in the model's colours: the only file that opens images."""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from flask_server.errors import InvalidImage, RouterError, TooLarge
+from model_config import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from flask_server.settings import Settings
+
+_MODES = {"rgb": "RGB", "grayscale": "L"}
+_log = logging.getLogger(__name__)
+# Pillow only warns of an image that would fill the memory.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReader:
+    """Opens images within limits; at most `turns` of them at once, since each takes a core and its pixels' memory."""
+
+    formats: tuple[str, ...]
+    max_pixels: int
+    turns: threading.Semaphore = field(default_factory=threading.Semaphore)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> ImageReader:
+        """The reader that the settings describe.
+
+        Raises:
+            ConfigError: IMAGE_FORMATS names a format that Pillow cannot read.
+        """
+        Image.init()
+        unknown = set(settings.image_formats) - set(Image.OPEN)
+        if unknown:
+            raise ConfigError(
+                f"IMAGE_FORMATS names {min(unknown)}, which Pillow cannot read here;"
+                f" choose among {', '.join(sorted(Image.OPEN))}."
+            )
+        turns = threading.Semaphore(settings.decode_concurrency)
+        return cls(settings.image_formats, settings.max_pixels, turns)
+
+    def read(
+        self, encoded: bytes, color_mode: str, *, at_least: tuple[int, int] | None = None
+    ) -> Image.Image:
+        """Decode an image, upright, in mode RGB or L.
+
+        Args:
+            encoded: The file's bytes.
+            color_mode: `rgb` or `grayscale`.
+            at_least: Height and width that suffice: a larger JPEG may be decoded to a half, quarter or eighth, as
+                long as it stays at least twice that large. None: decode it whole.
+
+        Raises:
+            InvalidImage: It is no image of an allowed format, or is damaged.
+            TooLarge: It has more than `max_pixels` pixels; found before any is decoded.
+        """
+        with self.turns:
+            try:
+                return self._decoded(encoded, _MODES[color_mode], at_least)
+            except (RouterError, MemoryError):
+                raise
+            except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+                raise TooLarge(self._too_large()) from None
+            except UnidentifiedImageError:
+                formats = ", ".join(self.formats)
+                raise InvalidImage(f"This is not an image of a known format ({formats}).") from None
+            except Exception as error:  # noqa: BLE001 - hostile bytes provoke any exception in a decoder
+                _log.info("an image could not be decoded: %s: %s", type(error).__name__, error)
+                raise InvalidImage("The image is damaged or truncated.") from None
+
+    def _decoded(self, encoded: bytes, mode: str, at_least: tuple[int, int] | None) -> Image.Image:
+        with Image.open(io.BytesIO(encoded), formats=self.formats) as image:
+            if image.width * image.height > self.max_pixels:
+                raise TooLarge(self._too_large())
+            if at_least is not None and image.format in ("JPEG", "MPO"):
+                side = 2 * max(at_least)  # height and width may still change places: see _upright
+                image.draft(None, (side, side))
+            image.load()
+            return _in_mode(_upright(image), mode)
+
+    def _too_large(self) -> str:
+        return f"The image has more than {self.max_pixels} pixels, the most that is taken."
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn the image as its EXIF orientation says; a damaged EXIF block says nothing."""
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception as error:  # noqa: BLE001 - as above: what a camera or an attacker wrote there
+        _log.info("an EXIF block could not be read: %s: %s", type(error).__name__, error)
+        return image
+    return image if orientation == 1 else ImageOps.exif_transpose(image)
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Convert to 8 bits a channel.
+
+    Pillow clips wider numbers at 255; 16 bits are scaled instead, and floats are read as 0 to 1 where none is larger.
+    """
+    if image.mode == mode:
+        return image.copy() if image.readonly else image
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        image = _narrowed(np.asarray(image))
+    return image.convert(mode)
+
+
+def _narrowed(values: NDArray[Any]) -> Image.Image:
+    top = float(values.max(initial=0))
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values)
+        scale = 255.0 if top <= 1 else 1.0
+    else:
+        scale = 1 / 256 if top > 255 else 1.0
+    return Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8), "L")

@@ -1,0 +1,43 @@
+"""What a running router consists of, besides its routes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flask_server.health import Health
+from flask_server.images import ImageReader
+from flask_server.models import load_models
+from flask_server.replicas import ReplicaPool
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flask_server.models import Model
+    from flask_server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """The parts that routes share; `app.extensions["router"]` holds it."""
+
+    settings: Settings
+    models: Mapping[str, Model]
+    pool: ReplicaPool
+    health: Health
+    reader: ImageReader
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Router:
+        """Bind everything.
+
+        Raises:
+            ConfigError: Something is described wrongly.
+        """
+        pool = ReplicaPool()
+        models = load_models(settings, pool)
+        return cls(settings, models, pool, Health(models), ImageReader.from_settings(settings))
+
+    def close(self) -> None:
+        """Keep no connection to model servers any longer; requests under way go on to their end."""
+        self.pool.close()

@@ -1,0 +1,36 @@
+"""The application as gunicorn serves it: what gunicorn finds wrong with a body while it is read is answered too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gunicorn.http import errors as http_errors
+
+from flask_server.app import create_app
+from flask_server.errors import InvalidRequest
+from flask_server.problems import answer_router_error
+
+if TYPE_CHECKING:
+    from flask import Flask, Response
+
+    from flask_server.settings import Settings
+
+_BROKEN_BODY = (
+    http_errors.ParseException,
+    http_errors.ChunkMissingTerminator,
+    http_errors.InvalidChunkExtension,
+    http_errors.InvalidChunkSize,
+    http_errors.NoMoreData,
+)
+
+
+def served_app(settings: Settings) -> Flask:
+    """See `create_app`."""
+    app = create_app(settings)
+    for kind in _BROKEN_BODY:
+        app.register_error_handler(kind, _answer_broken_body)
+    return app
+
+
+def _answer_broken_body(_: Exception) -> Response:
+    return answer_router_error(InvalidRequest("The body breaks off or is not framed as HTTP says."))

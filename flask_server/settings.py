@@ -1,0 +1,213 @@
+"""How this router is deployed: read once, from flags and the environment, into one frozen value."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from model_config import ConfigError, models_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _path(raw: str) -> Path:
+    return Path(raw).expanduser().resolve()
+
+
+def _list(raw: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in raw.split(",") if item.strip())
+
+
+def _whole(raw: str, least: int = 1) -> int:
+    if not raw.isascii() or not raw.isdigit() or int(raw) < least:
+        raise ValueError(f"write a whole number from {least} up")
+    return int(raw)
+
+
+def _whole_or_zero(raw: str) -> int:
+    return _whole(raw, least=0)
+
+
+def _port(raw: str) -> int:
+    if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw) <= 65535:
+        raise ValueError("write a port number from 1 to 65535")
+    return int(raw)
+
+
+def _seconds(raw: str) -> float:
+    try:
+        value = float(raw)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 86400:
+        raise ValueError("write a number of seconds from 0 to 86400")
+    return value
+
+
+def _yes_no(raw: str) -> bool:
+    if raw.lower() not in ("1", "true", "yes", "0", "false", "no"):
+        raise ValueError("write 1 or 0")
+    return raw.lower() in ("1", "true", "yes")
+
+
+def _log_level(raw: str) -> str:
+    if raw.lower() not in LOG_LEVELS:
+        raise ValueError(f"choose one of {', '.join(LOG_LEVELS)}")
+    return raw.lower()
+
+
+def _told(parse: Callable[[str], object], meaning: str) -> dict[str, Any]:
+    """How a setting is read, and what it means; its environment variable is its name in capitals."""
+    return {"parse": parse, "meaning": meaning}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting of the router; docs/configuration.md has a row for each."""
+
+    host: str = field(default="127.0.0.1", metadata=_told(_text, "address to listen on"))
+    port: int = field(default=5000, metadata=_told(_port, "port to listen on"))
+    models_file: Path = field(
+        metadata=_told(_path, "the models file (default: the project's models.toml)")
+    )
+    placement_file: Path | None = field(
+        default=None,
+        metadata=_told(
+            _path, "JSON file in which the supervisor says where it started each model's server"
+        ),
+    )
+    workers: int = field(
+        default=min(os.cpu_count() or 1, 2),
+        metadata=_told(_whole, "processes that answer requests"),
+    )
+    threads: int = field(
+        default=64, metadata=_told(_whole, "requests that one process answers at once")
+    )
+    exit_with_parent: bool = field(
+        default=False, metadata=_told(_yes_no, "end when the process that started it ends")
+    )
+    log_level: str = field(
+        default="info", metadata=_told(_log_level, "the least important lines that are logged")
+    )
+    cors_origins: tuple[str, ...] = field(
+        default=("http://localhost:4200", "http://127.0.0.1:4200"),
+        metadata=_told(_list, "origins whose pages may call the router, or * for all"),
+    )
+    trusted_proxies: tuple[str, ...] = field(
+        default=(),
+        metadata=_told(_list, "addresses or networks whose X-Forwarded-* headers are believed"),
+    )
+    tls_certificate: Path | None = field(
+        default=None, metadata=_told(_path, "certificate (PEM): serve HTTPS")
+    )
+    tls_key: Path | None = field(
+        default=None, metadata=_told(_path, "the certificate's private key (PEM)")
+    )
+    max_body_bytes: int = field(
+        default=32 * 2**20, metadata=_told(_whole, "the largest request body taken")
+    )
+    max_pixels: int = field(
+        default=50_000_000, metadata=_told(_whole, "the most pixels an image may have")
+    )
+    max_instances: int = field(default=32, metadata=_told(_whole, "the most images in one request"))
+    image_formats: tuple[str, ...] = field(
+        default=IMAGE_FORMATS, metadata=_told(_list, "image formats taken, as Pillow names them")
+    )
+    decode_concurrency: int = field(
+        default=os.cpu_count() or 1,
+        metadata=_told(_whole, "images that one process decodes at once"),
+    )
+    model_concurrency: int = field(
+        default=16, metadata=_told(_whole, "requests that one process has at one model at once")
+    )
+    model_queue: int = field(
+        default=16,
+        metadata=_told(_whole_or_zero, "requests that may wait in one process for one model"),
+    )
+    receive_timeout: float = field(
+        default=30.0, metadata=_told(_seconds, "seconds in which a request must be received whole")
+    )
+    keep_alive: float = field(
+        default=75.0, metadata=_told(_seconds, "seconds an idle connection is kept open")
+    )
+    drain_seconds: float = field(
+        default=1.0,
+        metadata=_told(
+            _seconds, "seconds between being not ready and taking no more requests, at SIGTERM"
+        ),
+    )
+    stop_timeout: float = field(
+        default=30.0, metadata=_told(_seconds, "seconds that requests have to finish after that")
+    )
+
+    @property
+    def tls(self) -> bool:
+        """Whether HTTPS is served."""
+        return self.tls_certificate is not None
+
+
+def load_settings(arguments: Sequence[str] = (), env: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings: flag, else environment variable, else default.
+
+    Raises:
+        ConfigError: A flag is unknown or a value is not allowed; the sentence names it.
+    """
+    flags = {name: value for name, value in vars(_parser().parse_args(arguments)).items() if value}
+    values: dict[str, Any] = {"models_file": models_file(env)}
+    for item in fields(Settings):
+        raw = flags.get(item.name) or env.get(item.name.upper())
+        if raw:
+            source = f"--{item.name}" if item.name in flags else item.name.upper()
+            values[item.name] = _parsed(item.metadata["parse"], raw, source)
+    settings = Settings(**values)
+    _check_tls(settings)
+    return settings
+
+
+def _parsed(parse: Callable[[str], object], raw: str, source: str) -> object:
+    try:
+        return parse(raw)
+    except ValueError as error:
+        raise ConfigError(f"{source} is '{raw}', which is not allowed; {error}.") from None
+
+
+def _check_tls(settings: Settings) -> None:
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise ConfigError("TLS_CERTIFICATE and TLS_KEY belong together; set both or neither.")
+    for path in (settings.tls_certificate, settings.tls_key):
+        if path is not None and not path.is_file():
+            raise ConfigError(f"There is no file {path}; name an existing PEM file.")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message[:1].upper()}{message[1:]}; --help lists the flags.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m flask_server",
+        description="The router: one predict route per model. Every setting is also an environment variable.",
+    )
+    parser.add_argument("--host", help="address to listen on (HOST)")
+    parser.add_argument("--port", help="port to listen on (PORT)")
+    parser.add_argument("--models", dest="models_file", help="the models file (MODELS_FILE)")
+    parser.add_argument(
+        "--exit-with-parent",
+        "--exit_with_parent",
+        action="store_const",
+        const="1",
+        help="end when the process that started it ends (EXIT_WITH_PARENT)",
+    )
+    return parser

@@ -1,0 +1,184 @@
+"""One HTTP exchange with one model server: kept-alive connections, a total deadline, a client to watch.
+
+The seam at which tests replace the network: whatever has `exchange` is a `Transport`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import threading
+import time
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from flask_server.errors import ClientGone
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_IDLE_CONNECTIONS = 64
+_WATCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model server answered."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What is asked of a model server."""
+
+    method: str
+    path: str
+    deadline: float
+    """In seconds of `time.monotonic`."""
+    headers: Mapping[str, str]
+    body: bytes | None = None
+    client: int | None = None
+    """The file descriptor of the connection of whoever waits for the answer: given up when they hang up."""
+
+
+class Transport(Protocol):
+    """How a model server is reached."""
+
+    def exchange(self, request: Exchange, *, connect_seconds: float) -> Answer:
+        """Send a request and return the answer.
+
+        Raises:
+            ConnectionRefusedError: It cannot be reached, and nothing was sent.
+            ConnectionError: The connection broke before an answer was received.
+            TimeoutError: No answer by the deadline.
+            ClientGone: The client hung up before the answer came.
+        """
+
+    def close(self) -> None:
+        """Keep no connection any longer."""
+
+
+class HttpTransport:
+    """HTTP/1.1 over kept-alive connections; safe for many threads."""
+
+    def __init__(self, base_url: str) -> None:
+        parts = urlsplit(base_url)
+        self._class = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._host = parts.hostname or ""
+        self._port = parts.port
+        self._prefix = parts.path
+        self._idle: list[HTTPConnection] = []
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Keep no connection from now on; exchanges under way go on to their end."""
+        self._closed = True
+        self._drop_idle()
+
+    def exchange(self, request: Exchange, *, connect_seconds: float) -> Answer:
+        """See `Transport`.
+
+        A kept-alive connection may have been closed at the other end just now. A prediction may be asked for twice, so
+        the request is then sent once more over a new connection.
+        """
+        connection = self._take_idle()
+        if connection is not None:
+            with contextlib.suppress(ConnectionError):
+                return self._exchange_on(connection, request)
+            self._drop_idle()
+        return self._exchange_on(self._connect(request, connect_seconds), request)
+
+    def _take_idle(self) -> HTTPConnection | None:
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                connection = self._idle.pop()
+            if not _readable(connection):
+                return connection
+            connection.close()  # the other end has closed it, or sent what nobody asked for
+
+    def _drop_idle(self) -> None:
+        with self._lock:
+            stale, self._idle = self._idle, []
+        for connection in stale:
+            connection.close()
+
+    def _connect(self, request: Exchange, connect_seconds: float) -> HTTPConnection:
+        seconds = min(connect_seconds, max(request.deadline - time.monotonic(), 0.001))
+        connection = self._class(self._host, self._port, timeout=seconds)
+        try:
+            connection.connect()  # sets TCP_NODELAY
+        except OSError as error:
+            connection.close()
+            raise ConnectionRefusedError(str(error)) from None
+        return connection
+
+    def _exchange_on(self, connection: HTTPConnection, request: Exchange) -> Answer:
+        try:
+            answer = _send_and_receive(connection, self._prefix, request)
+        except BaseException:
+            connection.close()
+            raise
+        if connection.sock is not None:
+            self._keep(connection)
+        return answer
+
+    def _keep(self, connection: HTTPConnection) -> None:
+        with self._lock:
+            if len(self._idle) < _IDLE_CONNECTIONS and not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+
+def _readable(connection: HTTPConnection) -> bool:
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _send_and_receive(connection: HTTPConnection, prefix: str, request: Exchange) -> Answer:
+    connection.sock.settimeout(_remaining(request))
+    try:
+        connection.request(
+            request.method, prefix + request.path, request.body, dict(request.headers)
+        )
+        _wait(connection, request)
+        connection.sock.settimeout(_remaining(request))
+        response = connection.getresponse()
+        return Answer(response.status, response.read())
+    except HTTPException as error:
+        raise ConnectionError(f"no HTTP answer: {error!r}") from None
+    except OSError as error:
+        if isinstance(error, (TimeoutError, ConnectionError)):
+            raise
+        raise ConnectionError(str(error)) from None
+
+
+def _remaining(request: Exchange) -> float:
+    seconds = request.deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds
+
+
+def _wait(connection: HTTPConnection, request: Exchange) -> None:
+    """Wait until the answer begins; give up when the client hangs up or time is up."""
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    while not poll.poll(1000 * min(_remaining(request), _WATCH_SECONDS)):
+        if request.client is not None and hung_up(request.client):
+            raise ClientGone("The client closed its connection.")
+
+
+def hung_up(client: int) -> bool:
+    """Whether the peer of a connection, given by its file descriptor, has closed it."""
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP)
+    return bool(poll.poll(0))

@@ -1,0 +1,161 @@
+"""Asks a model's servers for predictions: which signature, which replica, what a failure means.
+
+Speaks TensorFlow Serving's REST API (https://www.tensorflow.org/tfx/serving/api_rest) and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flask_server import tensor_text
+from flask_server.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from flask_server.replicas import RetryBudget
+from flask_server.served_versions import Call, ServedVersions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from flask_server.preprocessing import Convention
+    from flask_server.replicas import Replica, Replicas
+    from flask_server.served_versions import Served
+    from flask_server.transport import Answer
+    from model_config import ModelConfig
+
+_STATUS_SECONDS = 1.0
+_SWAPS_PER_REQUEST = 3
+_DEFAULT_SIGNATURE = "serving_default"
+_PIXELS_SIGNATURE = "pixels"
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class Upstream:
+    """The model servers of one model."""
+
+    def __init__(
+        self, config: ModelConfig, replicas: Replicas, convention: Convention | None
+    ) -> None:
+        self._name = config.name
+        self._replicas = replicas
+        self._convention = convention
+        self._versions = ServedVersions(config.servable)
+        self._budget = RetryBudget()
+
+    def predict(self, arrays: Sequence[NDArray[Any]], call: Call) -> tuple[list[Any], int]:
+        """Predict.
+
+        Args:
+            arrays: One for each image: uint8 pixels if the model has a convention, else what it takes.
+            call: Deadline, version and headers.
+
+        Returns:
+            The model's rows, one for each image, and the version that computed them.
+
+        Raises:
+            UpstreamError: No model server answered with predictions.
+            UnknownVersion: There is no such version or label.
+            ClientGone: Nobody waits for the answer any more.
+        """
+        self._budget.earn()
+        return self._ask(call, lambda replica: self._predict_on(replica, arrays, call))
+
+    def states(self) -> dict[int, str]:
+        """Version -> state, newest first; a version available on any replica is AVAILABLE.
+
+        Raises:
+            UpstreamError: No replica tells.
+        """
+        call = Call(deadline=time.monotonic() + _STATUS_SECONDS)
+        told = [states for one in self._replicas.all if (states := self._states_on(one, call))]
+        if not told:
+            raise UpstreamUnavailable("No model server answers.")
+        merged: dict[int, str] = {}
+        for states in told:
+            merged |= {v: s for v, s in states.items() if merged.get(v) != "AVAILABLE"}
+        return dict(sorted(merged.items(), reverse=True))
+
+    def _states_on(self, replica: Replica, call: Call) -> dict[int, str] | None:
+        try:
+            answer = replica.exchange(call.exchange("GET", self._versions.path))
+            entries = tensor_text.json_of(answer.body)["model_version_status"]
+            return {int(entry["version"]): str(entry["state"]) for entry in entries}
+        except (OSError, UpstreamError, KeyError, TypeError, ValueError):
+            return None
+
+    def _ask(self, call: Call, ask: Callable[[Replica], _T]) -> _T:
+        """Ask the replicas in turn, until one answers.
+
+        Going on is safe, for a prediction changes nothing; but it costs the others. So only a replica that refused
+        the connection is passed over freely; after any other failure there is one retry, within the budget.
+        """
+        retried = False
+        failure = UpstreamUnavailable(f"The model server of '{self._name}' cannot be reached now.")
+        for replica in self._replicas.in_order():
+            try:
+                with replica.busy():
+                    return ask(replica)
+            except ConnectionRefusedError:
+                continue
+            except (ConnectionError, UpstreamUnavailable) as error:
+                failure = _unavailable(error, self._name)
+                if retried or not self._budget.spend():
+                    break
+                retried = True
+            except TimeoutError:
+                if call.patient:
+                    replica.put_aside()
+                raise UpstreamTimeout(f"The model '{self._name}' did not answer in time.") from None
+        raise failure
+
+    def _predict_on(
+        self, replica: Replica, arrays: Sequence[NDArray[Any]], call: Call
+    ) -> tuple[list[Any], int]:
+        served = self._versions.get(replica, call)
+        for _ in range(_SWAPS_PER_REQUEST):
+            path = f"{self._versions.path}/versions/{served.version}:predict"
+            answer = replica.exchange(call.exchange("POST", path, self._body(served, arrays)))
+            if answer.status == 200:
+                return tensor_text.predictions(answer.body, len(arrays)), served.version
+            if answer.status != 404:
+                raise self._failure(answer)
+            served = self._versions.look_again(replica, call)  # unloaded since: which is it now?
+        raise UpstreamUnavailable(f"The versions of '{self._name}' change too fast; try again.")
+
+    def _body(self, served: Served, arrays: Sequence[NDArray[Any]]) -> bytes:
+        """Choose the cheapest signature that the version has, and write the request for it."""
+        if self._convention is None:
+            return tensor_text.numbers_request(_numbers_signature(served), arrays)
+        if served.signatures.get(_PIXELS_SIGNATURE) == "DT_STRING":
+            return tensor_text.bytes_request(_PIXELS_SIGNATURE, arrays)
+        numbers = [self._convention(array) for array in arrays]
+        return tensor_text.numbers_request(_numbers_signature(served), numbers)
+
+    def _failure(self, answer: Answer) -> UpstreamError:
+        """Say what the model server's failure means; what it said itself is for the log only."""
+        reason = tensor_text.error_of(answer.body)[:500]
+        _log.warning("model server of %s answered %d: %s", self._name, answer.status, reason)
+        if answer.status in (429, 503):
+            return UpstreamUnavailable(f"The model '{self._name}' has no capacity now; try again.")
+        if answer.status == 504:
+            return UpstreamTimeout(f"The model '{self._name}' did not answer in time.")
+        return UpstreamError(f"The model '{self._name}' could not compute a prediction for this.")
+
+
+def _unavailable(error: Exception, name: str) -> UpstreamUnavailable:
+    if isinstance(error, UpstreamUnavailable):
+        return error
+    return UpstreamUnavailable(f"The model server of '{name}' broke off; try again in a moment.")
+
+
+def _numbers_signature(served: Served) -> str:
+    """The signature that takes an array of numbers: the default one, or the only one there is."""
+    if served.signatures.get(_DEFAULT_SIGNATURE):
+        return _DEFAULT_SIGNATURE
+    usable = [name for name, dtype in served.signatures.items() if dtype not in (None, "DT_STRING")]
+    if len(usable) != 1:
+        raise UpstreamError("The exported model has no signature with one input of numbers.")
+    return usable[0]

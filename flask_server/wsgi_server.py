@@ -1,0 +1,136 @@
+"""The production WSGI server: gunicorn's threaded workers, answering in the router's own shape.
+
+Reading models.toml again (SIGHUP) replaces the application inside each worker; no socket and no process changes.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+
+from flask_server.served_app import served_app
+from flask_server.wsgi_worker import RouterWorker
+from model_config import ConfigError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from flask_server.settings import Settings
+
+_HEARTBEAT_SECONDS = 60
+_log = logging.getLogger(__name__)
+
+
+def check_port(settings: Settings) -> None:
+    """Find out at once whether the address can be listened on.
+
+    Raises:
+        ConfigError: It cannot; the sentence says who should change what.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ConfigError(
+                f"The router cannot listen on {settings.host}, port {settings.port} ({error.strerror}): stop the"
+                " program that uses it, or choose another with --host and --port (HOST, PORT)."
+            ) from None
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """Gunicorn, set up by our settings alone: no configuration file, no command line of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.app = served_app(settings)
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Translate our settings into gunicorn's."""
+        for name, value in _gunicorn_settings(self.settings).items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """The application that workers start with: the newest one that was found right."""
+        return self.app
+
+    def wsgi(self) -> Flask:
+        """See `load`."""
+        return self.app
+
+    def run(self) -> None:
+        """Serve until a signal ends it."""
+        gc.freeze()  # what is loaded now stays shared between the workers
+        RouterArbiter(self).run()
+
+
+class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """Leaves format and destination to our own logging set-up."""
+
+    def setup(self, cfg: object) -> None:  # noqa: ARG002 - gunicorn's form
+        """Let gunicorn's lines go where all others go."""
+        self.error_log.propagate = True
+
+
+class RouterArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
+    """The parent of the workers."""
+
+    def __init__(self, server: Server) -> None:
+        self._started_by = os.getppid()
+        super().__init__(server)
+
+    def handle_hup(self) -> None:
+        """Read the models file again; if it is right, let each worker do the same."""
+        try:
+            self.app.app = served_app(self.app.settings)
+        except ConfigError as error:
+            _log.error("nothing was changed: %s", error)
+            return
+        _log.info("models: %s", ", ".join(self.app.app.extensions["router"].models))
+        self.kill_workers(signal.SIGHUP)
+
+    def manage_workers(self) -> None:
+        """Called about every second: also ends with the process that started this one, where that is wanted."""
+        if self.app.settings.exit_with_parent and os.getppid() != self._started_by:
+            _log.info("the process that started this one has ended")
+            raise StopIteration
+        super().manage_workers()
+
+
+def _gunicorn_settings(settings: Settings) -> dict[str, Any]:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return {
+        "bind": f"{host}:{settings.port}",
+        "workers": settings.workers,
+        "worker_class": RouterWorker,
+        "threads": settings.threads,
+        "preload_app": True,
+        "logger_class": QuietLogger,
+        "keepalive": round(settings.keep_alive),
+        "timeout": _HEARTBEAT_SECONDS,
+        "graceful_timeout": math.ceil(settings.drain_seconds + settings.stop_timeout),
+        "certfile": str(settings.tls_certificate) if settings.tls_certificate else None,
+        "keyfile": str(settings.tls_key) if settings.tls_key else None,
+        "forwarded_allow_ips": ",".join(settings.trusted_proxies),
+        "control_socket_disable": True,
+        "when_ready": _announce,
+        "worker_connections": 4096,
+    }
+
+
+def _announce(arbiter: RouterArbiter) -> None:
+    settings = arbiter.app.settings
+    scheme = "https" if settings.tls else "http"
+    models = ", ".join(arbiter.app.app.extensions["router"].models)
+    _log.info("listening on %s://%s:%d; models: %s", scheme, settings.host, settings.port, models)
