@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Response
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
-from flask_server.errors import RouterError
+from flask_server.errors import RouterError, TooLarge
 from flask_server.facts import facts
 
 if TYPE_CHECKING:
     from flask import Flask
 
 CONTENT_TYPE = "application/problem+json"
-_SENTENCES = {
-    404: "There is no such route; GET /models/ lists the models and their routes.",
-    413: "The request body is larger than this router takes.",
-}
+_NO_ROUTE = "There is no such route; GET /models/ lists the models and their routes."
 _log = logging.getLogger(__name__)
 
 
@@ -57,9 +54,10 @@ def answer_router_error(error: RouterError) -> Response:
 
 
 def _answer_http_exception(error: HTTPException) -> Response:
-    status = error.code or 500
-    detail = _SENTENCES.get(status) or error.description or ""
-    response = _response(document(status, error.name, detail))
+    if isinstance(error, RequestEntityTooLarge):
+        return answer_router_error(TooLarge("The request body is larger than this router takes."))
+    detail = _NO_ROUTE if isinstance(error, NotFound) else error.description or error.name
+    response = _response(document(error.code or 500, error.name, detail))
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return response
