@@ -35,7 +35,7 @@ def weights_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def config_with(**settings: Any) -> ModelConfig:  # noqa: ANN401 - keys of a table
+def config_with(**settings: Any) -> ModelConfig:
     """A table."""
     return ModelConfig(name="mine", servable="mine", base_path=Path(), **settings)
 

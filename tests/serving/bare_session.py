@@ -24,7 +24,7 @@ class BareSession:
             if name != "__saved_model_init_op"
         }
 
-    def run(self, signature: str, value: object) -> Any:  # noqa: ANN401 - what TensorFlow gives
+    def run(self, signature: str, value: object) -> Any:
         """Run a signature of one input and one output by its tensors' names."""
         definition = self.signatures[signature]
         (source,) = definition.inputs.values()

@@ -51,7 +51,7 @@ def small_model() -> keras.Model:
     return model
 
 
-def config_for(tmp_path: Path, **settings: Any) -> ModelConfig:  # noqa: ANN401 - keys of a table
+def config_for(tmp_path: Path, **settings: Any) -> ModelConfig:
     """A table for the small model."""
     return ModelConfig(
         name="small", servable="Small", base_path=tmp_path / "small", input_size=SIZE, **settings
