@@ -1,0 +1,45 @@
+"""Start the model server: `python -m serving --rest_api_port=… --model_base_path=…`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib.metadata import version
+
+from serving.errors import ServingError
+from serving.flags import parse_flags
+
+EXIT_FAILED_TO_START = 255
+
+
+def main() -> int:
+    """Run until told to stop; return the exit status."""
+    flags = parse_flags(sys.argv[1:])
+    if flags.version:
+        sys.stdout.write(
+            f"TensorFlow ModelServer: {version('tensorflow-serving-api')} (python -m serving)\n"
+            f"TensorFlow Library: {version('tensorflow')}\n"
+        )
+        return 0
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+    from serving.server import Server  # noqa: PLC0415  # imports TensorFlow: takes seconds
+
+    try:
+        Server(flags).run()
+    except ServingError as error:
+        sys.stderr.write(f"Failed to start server. Error: {error.status_text()}\n")
+        return EXIT_FAILED_TO_START
+    return 0
+
+
+if __name__ == "__main__":
+    status = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # at once: idle connections and TensorFlow's threads are of no use any more

@@ -1,0 +1,151 @@
+"""Read a request's JSON fast where that cannot change the answer, and exactly everywhere else.
+
+simdjson reads what is strict JSON; whatever it refuses goes to `json_exact`, which knows the real
+server's leniencies and messages. Large rectangular blocks of numbers never become Python objects:
+they are read as numpy arrays, after the text's brackets and commas have proven their shape.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import orjson
+import simdjson
+
+from serving.errors import InvalidArgument
+from serving.json_echo import echo
+from serving.json_exact import read_exactly
+from serving.json_values import JsonObject, JsonValue
+
+if TYPE_CHECKING:
+    from serving.servable import Array
+
+_BULK_FROM_BYTES = 2048
+_BULK_RANK_MAX = 32  # numpy has no more than 64 dimensions
+_DEPTH_MAX = 300
+# RapidJSON refuses a zero with a huge exponent (`0e309`), simdjson does not. The first two are a
+# quick look (each begins with one literal byte), the third is sure.
+_BIG_EXPONENTS = (re.compile(rb"e\+?0*[1-9][0-9]{2}"), re.compile(rb"E\+?0*[1-9][0-9]{2}"))
+_ZERO_WITH_BIG_EXPONENT = re.compile(rb"0[eE]\+?0*[1-9][0-9]{2}")
+_OF_NUMBERS = b"0123456789.+-eE \t\r\n"
+
+_local = threading.local()
+
+
+class _Unusual(Exception):
+    """The fast way is not sure of its answer."""
+
+
+def read(text: bytes, *, in_bulk: bool = True) -> JsonObject:
+    """Read a request's JSON document, which must be an object.
+
+    Args:
+        text: the request's body.
+        in_bulk: whether large blocks of numbers may be given as arrays (int64 if every number
+            was written as an integer, else float64).
+
+    Raises:
+        InvalidArgument: it is not JSON, or not an object.
+    """
+    try:
+        value = _read_fast(text, in_bulk=in_bulk and len(text) >= _BULK_FROM_BYTES)
+    except _Unusual:
+        value = read_exactly(text)
+    if not isinstance(value, JsonObject):
+        raise InvalidArgument(f"JSON Value: {echo(value)} Is not object")
+    return value
+
+
+def _read_fast(text: bytes, *, in_bulk: bool) -> JsonValue:
+    looked = any(pattern.search(text) for pattern in _BIG_EXPONENTS)
+    if looked and _ZERO_WITH_BIG_EXPONENT.search(text):
+        raise _Unusual
+    try:
+        root = _parser().parse(text)
+    except (ValueError, RuntimeError):  # simdjson's errors, UnicodeDecodeError among them
+        raise _Unusual from None
+    if not in_bulk:
+        return _plain(root, 0)
+    value = _bulk(root, 0)
+    if _skeleton(value) == text.translate(None, _OF_NUMBERS):
+        return value
+    return _plain(root, 0)
+
+
+def _parser() -> simdjson.Parser:
+    if not hasattr(_local, "parser"):
+        _local.parser = simdjson.Parser()
+    parser: simdjson.Parser = _local.parser
+    return parser
+
+
+def _plain(value: object, depth: int) -> JsonValue:
+    if isinstance(value, simdjson.Object):
+        return JsonObject([(key, _plain(item, depth + 1)) for key, item in _members(value, depth)])
+    if isinstance(value, simdjson.Array):
+        if depth > _DEPTH_MAX:
+            raise _Unusual
+        return [_plain(item, depth + 1) for item in value]
+    return cast("bool | int | float | str | None", value)
+
+
+def _bulk(value: object, depth: int) -> JsonValue:
+    if isinstance(value, simdjson.Object):
+        return JsonObject([(key, _bulk(item, depth + 1)) for key, item in _members(value, depth)])
+    if isinstance(value, simdjson.Array):
+        block = _block(value)
+        return [_bulk(item, depth + 1) for item in value] if block is None else block
+    return cast("bool | int | float | str | None", value)
+
+
+def _members(value: simdjson.Object, depth: int) -> list[tuple[str, Any]]:
+    keys = list(value.keys())
+    if depth > _DEPTH_MAX or len(set(keys)) < len(keys):
+        raise _Unusual  # of a key that is there twice, simdjson gives but one value
+    return [(key, value[key]) for key in keys]
+
+
+def _block(array: simdjson.Array) -> Array | None:
+    """The numbers of nested lists in the shape their first elements have, should they fill it."""
+    flat = _numbers(array)
+    if flat is None:
+        return None
+    shape: list[int] = []
+    inner: object = array
+    while isinstance(inner, simdjson.Array):
+        shape.append(len(inner))
+        inner = inner[0] if shape[-1] else None
+    fits = len(shape) <= _BULK_RANK_MAX and flat.size == math.prod(shape)
+    return flat.reshape(shape) if fits else None
+
+
+def _numbers(array: simdjson.Array) -> Array | None:
+    with contextlib.suppress(TypeError, ValueError):
+        return np.frombuffer(array.as_buffer(of_type="i"), np.int64)
+    with contextlib.suppress(TypeError, ValueError):
+        return np.frombuffer(array.as_buffer(of_type="d"), np.float64)
+    return None
+
+
+def _skeleton(value: JsonValue) -> bytes:
+    """The text of a value without numbers and white space: what is left shows every shape."""
+    if isinstance(value, np.ndarray):
+        return _skeleton_of_block(value.shape)
+    if isinstance(value, JsonObject):
+        members = (_skeleton(key) + b":" + _skeleton(item) for key, item in value.members)
+        return b"{" + b",".join(members) + b"}"
+    if isinstance(value, list):
+        return b"[" + b",".join(map(_skeleton, value)) + b"]"
+    return orjson.dumps(value).translate(None, _OF_NUMBERS)
+
+
+def _skeleton_of_block(shape: tuple[int, ...]) -> bytes:
+    text = b""
+    for size in reversed(shape):
+        text = b"[" + b",".join([text] * size) + b"]"
+    return text

@@ -1,0 +1,99 @@
+"""What a servable is: one loaded version that computes; its signatures; the states of its life.
+
+Tensors cross this seam as numpy arrays: numbers and booleans with their own dtype, strings as
+arrays of dtype object that hold `bytes`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from serving.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+class State(IntEnum):
+    """The states of a version, numbered as TensorFlow Serving's `ModelVersionStatus` does."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a signature.
+
+    Attributes:
+        name: the tensor's name in the graph (`x:0`).
+        dtype: TensorFlow's name for the type (`float`, `int32`, `string`, `half`, …).
+        shape: the sizes, None where one is open; None as a whole for an unknown rank.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A named function of a model: what it takes and what it gives."""
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    method_name: str = "tensorflow/serving/predict"
+
+
+class Servable(Protocol):
+    """One loaded version of a model; safe to run from several threads at once."""
+
+    signatures: Mapping[str, Signature]
+
+    def run(
+        self, signature_name: str, inputs: Mapping[str, Array], timeout_seconds: float | None
+    ) -> dict[str, Array]:
+        """Compute every output of a signature.
+
+        Args:
+            signature_name: a key of `signatures`.
+            inputs: input name -> array, one for each input of the signature.
+            timeout_seconds: after this it gives up; None is never.
+
+        Raises:
+            ServingError: the graph refused, failed, or took too long.
+        """
+
+    def metadata(self) -> dict[str, Any]:
+        """The signatures as protobuf's JSON of a `SignatureDefMap`."""
+
+    def describe(self, signature_name: str) -> str:
+        """The signature as protobuf text, for messages."""
+
+    def close(self) -> None:
+        """Give back what it holds; nobody runs it any more."""
+
+
+def signature_of(servable: Servable, name: str) -> Signature:
+    """Find a signature for a predict request; an empty name is the default one.
+
+    Raises:
+        InvalidArgument: there is none of that name.
+    """
+    name = name or DEFAULT_SIGNATURE
+    try:
+        return servable.signatures[name]
+    except KeyError:
+        message = f'Serving signature name: "{name}" not found in signature def'
+        raise InvalidArgument(message) from None

@@ -1,0 +1,187 @@
+"""Put the model server together, run it, and stop it in order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from serving.config_file import parse_text_file, served_models
+from serving.errors import InvalidArgument, ServingError
+from serving.http_server import HttpServer
+from serving.manager import LoadOptions, Manager
+from serving.rest_api import RestApi
+from serving.saved_model import SessionOptions, load_saved_model
+from serving.wsgi import Application
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import FrameType
+
+    from serving.flags import Flags
+    from serving.servable import Servable
+
+logger = logging.getLogger(__name__)
+
+_GLANCE_SECONDS = 0.2
+
+
+class Server:
+    """A running model server."""
+
+    def __init__(self, flags: Flags) -> None:
+        """Read what the flags name; nothing is loaded yet.
+
+        Raises:
+            ServingError: the flags, or a file they name, are wrong.
+        """
+        _check(flags)
+        self._flags = flags
+        self._models = served_models(flags)
+        self._session_options = _session_options(flags)
+        self._manager = Manager(self._load, _load_options(flags))
+        self._stop: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._file_poll = _Every(flags.file_system_poll_wait_seconds)
+        self._config_poll = _Every(flags.model_config_file_poll_wait_seconds)
+
+    def run(self) -> None:
+        """Load, serve until told to stop, then finish what runs.
+
+        Raises:
+            ServingError: it could not start.
+        """
+        self._listen_to_signals()
+        self._manager.configure(self._models)
+        while not self._manager.wait_until_available(_GLANCE_SECONDS):
+            if self._is_told_to_stop(0):
+                return
+        http = self._open_rest_api()
+        while not self._is_told_to_stop(_GLANCE_SECONDS):
+            pass
+        if http is not None and not http.drain(self._flags.drain_timeout_seconds):
+            logger.warning("some requests did not finish in time")
+        self._manager.close()
+
+    def _load(self, model: str, version: int, path: Path) -> Servable:
+        logger.info("loading model %s version %d from %s", model, version, path)
+        return load_saved_model(path, self._session_options)
+
+    def _open_rest_api(self) -> HttpServer | None:
+        flags = self._flags
+        if not flags.rest_api_port:
+            return None
+        api = RestApi(
+            self._manager,
+            flags.rest_api_timeout_in_ms / 1000,
+            flags.enable_signature_method_name_check,
+        )
+        application = Application(api, cors=flags.rest_api_enable_cors_support)
+        http = HttpServer(
+            application, flags.rest_api_host, flags.rest_api_port, flags.rest_api_num_threads
+        )
+        http.start()
+        logger.info("the REST API answers on %s:%d", flags.rest_api_host, flags.rest_api_port)
+        return http
+
+    def _is_told_to_stop(self, wait_seconds: float) -> bool:
+        """Do what is due, then wait a little for a signal."""
+        if self._file_poll.is_due():
+            self._manager.poll()
+        if self._config_poll.is_due():
+            self._reload_config()
+        try:
+            reason = (
+                self._stop.get(timeout=wait_seconds) if wait_seconds else self._stop.get_nowait()
+            )
+        except queue.Empty:
+            return False
+        logger.info("stopping: %s", reason)
+        return True
+
+    def _reload_config(self) -> None:
+        try:
+            models = served_models(self._flags)
+            if models != self._models:
+                self._manager.configure(models)
+        except ServingError as error:
+            logger.error("the model config stays as it was: %s", error.message)
+            return
+        self._models = models
+
+    def _listen_to_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        if self._flags.exit_with_parent:
+            threading.Thread(target=self._watch_parent, args=(os.getppid(),), daemon=True).start()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """Ask for an orderly stop; the second time, stop at once."""
+        signal.signal(number, lambda again, _: os._exit(128 + again))
+        self._stop.put(signal.Signals(number).name)
+
+    def _watch_parent(self, parent: int) -> None:
+        while os.getppid() == parent:
+            time.sleep(_GLANCE_SECONDS)
+        self._stop.put("the parent process ended")
+        time.sleep(self._flags.drain_timeout_seconds)
+        os._exit(1)
+
+
+class _Every:
+    """A chore that is due again and again; with no interval, never."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = time.monotonic() + seconds
+
+    def is_due(self) -> bool:
+        if self._seconds <= 0 or time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + self._seconds
+        return True
+
+
+def _check(flags: Flags) -> None:
+    if flags.port and flags.port == flags.rest_api_port:
+        raise InvalidArgument(
+            f"--port and --rest_api_port are both {flags.port}; give each a port of its own."
+        )
+    if not flags.port and not flags.rest_api_port:
+        raise InvalidArgument("--port and --rest_api_port are both 0; give one of them a port.")
+    threads = (flags.tensorflow_intra_op_parallelism, flags.tensorflow_inter_op_parallelism)
+    if flags.tensorflow_session_parallelism and any(threads):
+        raise InvalidArgument(
+            "--tensorflow_session_parallelism sets what --tensorflow_intra_op_parallelism and "
+            "--tensorflow_inter_op_parallelism set one by one; give it, or them."
+        )
+    for name in flags.without_effect():
+        logger.warning("--%s has no effect here", name)
+
+
+def _session_options(flags: Flags) -> SessionOptions:
+    config = None
+    if flags.tensorflow_session_config_file:
+        from tensorflow.core.protobuf import config_pb2  # noqa: PLC0415  # only who needs it waits
+
+        config = parse_text_file(flags.tensorflow_session_config_file, config_pb2.ConfigProto())
+    both = flags.tensorflow_session_parallelism
+    return SessionOptions(
+        tuple(flags.saved_model_tags.split(",")),
+        both or flags.tensorflow_intra_op_parallelism,
+        both or flags.tensorflow_inter_op_parallelism,
+        config,
+    )
+
+
+def _load_options(flags: Flags) -> LoadOptions:
+    return LoadOptions(
+        max_num_load_retries=flags.max_num_load_retries,
+        load_retry_interval_seconds=flags.load_retry_interval_micros / 1e6,
+        num_load_threads=flags.num_load_threads,
+        num_unload_threads=flags.num_unload_threads,
+        allow_labels_for_unavailable=flags.allow_version_labels_for_unavailable_models,
+    )
