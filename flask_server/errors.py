@@ -13,7 +13,7 @@ RouterError                     500
     └── UpstreamTimeout         504
 """
 
-# ruff: noqa: N818 - the tree reads better without "Error" on every leaf
+
 from __future__ import annotations
 
 from typing import Any, ClassVar

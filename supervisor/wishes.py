@@ -19,7 +19,7 @@ STOPPING = {signal.SIGINT: 130, signal.SIGTERM: 143}
 STOP_WORDS = ("exit", "q", "quit")
 
 
-class Stop(Exception):  # noqa: N818 - a request, not an error
+class Stop(Exception):
     """Somebody wants everything stopped; `status` is what to exit with."""
 
     def __init__(self, status: int) -> None:
