@@ -13,6 +13,8 @@ help:
 	@echo "make lint       ruff, mypy and import-linter"
 	@echo "make format     let ruff format and mend what it can"
 	@echo "make bench      measure, write benchmarks/results/"
+	@echo "make manifests  Kubernetes manifests of models.toml (ARGS=… goes to scripts/render_kubernetes.py)"
+	@echo "make audit      ask the advisory service about the images' locked packages (make locks sbom: renew them)"
 
 install: $(VENV)/.installed
 
@@ -20,7 +22,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "This needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
-$(VENV)/.installed: requirements.txt requirements-router.txt | $(VENV)/bin/python
+$(VENV)/.installed: requirements.txt requirements-router.txt requirements-model-server.txt | $(VENV)/bin/python
 	@echo "Installing what running needs into $(VENV) (TensorFlow is large: a minute or two)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || { echo "pip could not install requirements.txt; without the internet, point PIP_INDEX_URL or PIP_FIND_LINKS at a mirror of the packages" >&2; exit 1; }
 	@touch $@
@@ -53,3 +55,5 @@ bench: $(VENV)/.installed-dev
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+include deploy/chores.mk

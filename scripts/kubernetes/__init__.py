@@ -1,0 +1,1 @@
+"""models.toml -> Kubernetes manifests; `scripts/render_kubernetes.py` is the door."""

@@ -1,0 +1,130 @@
+"""The objects of one model server: TensorFlow Serving with its `models.config`, for one servable."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from scripts.kubernetes import workload
+from scripts.kubernetes.cluster import MOUNTED_STORE, REST_PORT
+from scripts.kubernetes.monitoring import model_requests_in_flight
+from scripts.kubernetes.router import config_map, digest
+from scripts.kubernetes.workload import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from scripts.kubernetes.cluster import Cluster, Servable
+    from scripts.kubernetes.yaml_files import Manifest
+
+CONFIG_FOLDER = "/etc/model-server"
+COPY_IMAGE = "rclone/rclone:1.68.2"
+IN_FLIGHT_EACH = 4
+"""Predictions that one pod computes or holds at once before another pod is started."""
+
+
+def model_server_manifests(cluster: Cluster, servable: Servable) -> Iterator[Manifest]:
+    """Everything of one model server."""
+    whose = Workload(
+        "model-server",
+        servable.workload,
+        cluster.choices.namespace,
+        2,
+        20,
+        math.ceil(servable.timeout_seconds),
+    )
+    files = {"models.config": _models_config(cluster, servable)}
+    yield config_map(servable.workload, cluster, files)
+    yield workload.deployment(
+        whose,
+        _container(cluster, servable),
+        config_digest=digest(files),
+        extra=_storage(cluster, servable),
+    )
+    yield workload.service(whose, port=REST_PORT, target="http")
+    yield workload.autoscaler(whose, [model_requests_in_flight(servable, IN_FLIGHT_EACH)])
+    yield workload.disruption_budget(whose)
+
+
+def _models_config(cluster: Cluster, servable: Servable) -> str:
+    """TensorFlow Serving's ModelServerConfig as text."""
+    base_path = cluster.choices.store.base_path(servable.name)
+    return (
+        "model_config_list {\n"
+        f"  config {{ name: {json.dumps(servable.name)} base_path: {json.dumps(base_path)}"
+        ' model_platform: "tensorflow" }\n'
+        "}\n"
+    )
+
+
+def _container(cluster: Cluster, servable: Servable) -> Manifest:
+    model = f"/v1/models/{servable.name}"
+    return {
+        "name": "model-server",
+        "image": cluster.choices.server_image,
+        "command": ["tensorflow_model_server"],
+        "args": [
+            "--port=8500",
+            f"--rest_api_port={REST_PORT}",
+            f"--rest_api_timeout_in_ms={math.ceil(servable.timeout_seconds * 1000)}",
+            f"--model_config_file={CONFIG_FOLDER}/models.config",
+            "--file_system_poll_wait_seconds=10",
+        ],
+        "ports": [{"name": "http", "containerPort": REST_PORT}],
+        # The status answers 200 as soon as the server listens; the metadata only when a version is available.
+        "startupProbe": workload.http_probe(f"{model}/metadata", period=2, failures=300),
+        "livenessProbe": workload.http_probe(model, period=10, failures=3),
+        "readinessProbe": workload.http_probe(f"{model}/metadata", period=5, failures=2),
+        "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+        "volumeMounts": _mounts(cluster),
+    }
+
+
+def _mounts(cluster: Cluster) -> list[Manifest]:
+    mounts: list[Manifest] = [
+        {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
+        {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - in the container
+    ]
+    if cluster.choices.store.scheme != "gs":
+        mounts.append({"name": "models", "mountPath": MOUNTED_STORE, "readOnly": True})
+    return mounts
+
+
+def _storage(cluster: Cluster, servable: Servable) -> Mapping[str, Any]:
+    """Volumes, and for an S3 bucket the container that copies versions before the server starts.
+
+    TensorFlow Serving reads `gs://` itself; reading `s3://` was taken out of it after release 2.6.
+    """
+    store = cluster.choices.store
+    volumes: list[Manifest] = [
+        {"name": "config", "configMap": {"name": servable.workload}},
+        {"name": "scratch", "emptyDir": {"sizeLimit": "256Mi"}},
+    ]
+    if store.scheme == "pvc":
+        claim = {"claimName": store.claim, "readOnly": True}
+        volumes.append({"name": "models", "persistentVolumeClaim": claim})
+    if store.scheme != "s3":
+        return {"volumes": volumes}
+    volumes.append({"name": "models", "emptyDir": {}})
+    return {"volumes": volumes, "initContainers": [_copy_container(cluster, servable)]}
+
+
+def _copy_container(cluster: Cluster, servable: Servable) -> Manifest:
+    source = cluster.choices.store.address(servable.name).removeprefix("s3://")
+    return {
+        "name": "copy-versions",
+        "image": COPY_IMAGE,
+        "args": ["copy", f":s3,env_auth:{source}", f"{MOUNTED_STORE}/{servable.name}"],
+        "env": [{"name": "RCLONE_CONFIG", "value": "/tmp/rclone.conf"}],  # noqa: S108
+        "envFrom": [{"secretRef": {"name": "model-store", "optional": True}}],
+        "securityContext": workload.CONTAINER_SECURITY,
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "128Mi"},
+            "limits": {"memory": "512Mi"},
+        },
+        "volumeMounts": [
+            {"name": "models", "mountPath": MOUNTED_STORE},
+            {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108
+        ],
+    }

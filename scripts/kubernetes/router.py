@@ -1,0 +1,154 @@
+"""The router's objects: configuration, pods, address, Ingress."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from model_config import ConfigError
+from scripts.kubernetes import workload
+from scripts.kubernetes.monitoring import requests_in_flight
+from scripts.kubernetes.router_models import MODELS_FILE, model_files, service_url
+from scripts.kubernetes.workload import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from scripts.kubernetes.cluster import Cluster
+    from scripts.kubernetes.yaml_files import Manifest
+
+PORT = 5000
+MODELS_FOLDER = "/etc/router/models"
+KEYS_FOLDER = "/etc/router/keys"
+KEYS_SECRET = "router-api-keys"  # noqa: S105 - a name
+TLS_SECRET = "router-tls"  # noqa: S105 - a name
+STOP_SECONDS = 35
+"""The router's DRAIN_SECONDS and STOP_TIMEOUT (1 and 30), and a little."""
+CONFIG_MAP_BYTES = 1_000_000
+IN_FLIGHT_EACH = 16
+"""Requests that one pod of two workers handles at once before another pod is started."""
+PUBLIC_PATHS = ("/models/", "/hello/", "/docs", "/openapi.json", "/static/")
+"""What the Ingress lets in besides the page at `/` and the models' routes: neither metrics nor health."""
+
+
+def router_workload(cluster: Cluster) -> Workload:
+    """Two pods at least, so that one may go."""
+    return Workload("router", "router", cluster.choices.namespace, 2, 20, STOP_SECONDS)
+
+
+def router_manifests(cluster: Cluster) -> Iterator[Manifest]:
+    """Everything of the router."""
+    whose = router_workload(cluster)
+    files = model_files(
+        cluster, cluster.models, lambda item: (item.name, service_url(cluster, item))
+    )
+    yield config_map("router-models", cluster, files)
+    if cluster.choices.api_keys is not None:
+        yield _keys_secret(cluster, cluster.choices.api_keys)
+    yield workload.deployment(
+        whose,
+        container(cluster, "router", PORT),
+        config_digest=digest(files, cluster.choices.api_keys or b""),
+        extra={"volumes": volumes("router-models")},
+    )
+    yield workload.service(whose, port=80, target="http")
+    yield workload.autoscaler(whose, [requests_in_flight(IN_FLIGHT_EACH)])
+    yield workload.disruption_budget(whose)
+    yield _ingress(cluster, whose)
+
+
+def config_map(name: str, cluster: Cluster, files: Mapping[str, str]) -> Manifest:
+    """Files that pods mount.
+
+    Raises:
+        ConfigError: They are more than Kubernetes keeps in one object.
+    """
+    if sum(len(text.encode()) for text in files.values()) > CONFIG_MAP_BYTES:
+        raise ConfigError(
+            f"The models file and its labels are over {CONFIG_MAP_BYTES} bytes, which is what a ConfigMap holds;"
+            " render fewer models into one namespace."
+        )
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": cluster.choices.namespace},
+        "data": dict(files),
+    }
+
+
+def digest(files: Mapping[str, str], secret: bytes = b"") -> str:
+    """A short name for the content of configuration files."""
+    text = json.dumps(dict(files), sort_keys=True).encode()
+    return hashlib.sha256(text + secret).hexdigest()[:16]
+
+
+def container(cluster: Cluster, name: str, port: int) -> dict[str, Any]:
+    """The router's container, here and as KServe's transformer."""
+    return {
+        "name": name,
+        "image": cluster.choices.router_image,
+        "env": [
+            {"name": "HOST", "value": "0.0.0.0"},
+            {"name": "PORT", "value": str(port)},
+            {"name": "MODELS_FILE", "value": f"{MODELS_FOLDER}/{MODELS_FILE}"},
+            {"name": "API_KEYS_FILE", "value": f"{KEYS_FOLDER}/keys.json"},
+            {"name": "LOG_FORMAT", "value": "json"},
+        ],
+        "ports": [{"name": "http", "containerPort": port}],
+        "startupProbe": workload.http_probe("/livez", period=1, failures=60),
+        "livenessProbe": workload.http_probe("/livez", period=10, failures=3),
+        "readinessProbe": workload.http_probe("/readyz", period=2, failures=2),
+        "resources": {
+            "requests": {"cpu": "500m", "memory": "256Mi"},
+            "limits": {"memory": "512Mi"},
+        },
+        "volumeMounts": [
+            {"name": "models", "mountPath": MODELS_FOLDER, "readOnly": True},
+            {"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True},
+            {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - in the container
+        ],
+    }
+
+
+def volumes(config_map_name: str) -> list[Manifest]:
+    """What the router's container mounts; the Secret of keys may be missing, and the API is open then."""
+    return [
+        {"name": "models", "configMap": {"name": config_map_name}},
+        {"name": "keys", "secret": {"secretName": KEYS_SECRET, "optional": True}},
+        {"name": "scratch", "emptyDir": {"sizeLimit": "256Mi"}},
+    ]
+
+
+def _keys_secret(cluster: Cluster, keys: bytes) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": KEYS_SECRET, "namespace": cluster.choices.namespace},
+        "type": "Opaque",
+        "data": {"keys.json": base64.b64encode(keys).decode()},
+    }
+
+
+def _ingress(cluster: Cluster, whose: Workload) -> Manifest:
+    prefixes = [f"/{model.name}/" for model in cluster.models]
+    paths = [("/", "Exact"), *((path, "Prefix") for path in (*prefixes, *PUBLIC_PATHS))]
+    backend = {"service": {"name": whose.name, "port": {"name": "http"}}}
+    host = cluster.choices.host
+    spec: dict[str, Any] = {
+        "tls": [{"hosts": [host], "secretName": TLS_SECRET}],
+        "rules": [
+            {
+                "host": host,
+                "http": {
+                    "paths": [
+                        {"path": path, "pathType": kind, "backend": backend} for path, kind in paths
+                    ]
+                },
+            }
+        ],
+    }
+    if cluster.choices.ingress_class:
+        spec = {"ingressClassName": cluster.choices.ingress_class, **spec}
+    return whose.manifest("Ingress", "networking.k8s.io/v1", spec=spec)

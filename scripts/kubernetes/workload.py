@@ -1,0 +1,171 @@
+"""What a Deployment of the router and one of a model server have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scripts.kubernetes.cluster import labels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from scripts.kubernetes.yaml_files import Manifest
+
+LEAVE_SECONDS = 10
+"""Between the order to stop and SIGTERM: time for every node to hear that the pod takes no new connections."""
+NOBODY = 65534
+CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A named, scaled set of equal pods with one container."""
+
+    component: str
+    name: str
+    namespace: str
+    least: int
+    most: int
+    stop_seconds: int
+    """How long its requests may take to finish after SIGTERM."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Labels of its objects and pods."""
+        return labels(self.component, self.name)
+
+    def manifest(self, kind: str, api: str, **rest: Any) -> Manifest:  # noqa: ANN401 - YAML
+        """An object of this workload."""
+        return {
+            "apiVersion": api,
+            "kind": kind,
+            "metadata": {
+                "name": self.name,
+                "namespace": self.namespace,
+                "labels": dict(self.labels),
+            },
+            **rest,
+        }
+
+
+def deployment(
+    workload: Workload, container: Manifest, *, config_digest: str, extra: Manifest
+) -> Manifest:
+    """A Deployment that replaces its pods one by one, each only when the next one is ready.
+
+    Args:
+        workload: Whose pods.
+        container: The pod's container, without what every container here has.
+        config_digest: Of the configuration that the pod reads; another one replaces the pods.
+        extra: Further keys of the pod's specification, such as volumes.
+    """
+    pod = {
+        "metadata": {
+            "labels": dict(workload.labels),
+            "annotations": {"keras-front-door/config": config_digest},
+        },
+        "spec": _pod_spec(workload, container, extra),
+    }
+    return workload.manifest(
+        "Deployment",
+        "apps/v1",
+        spec={
+            "revisionHistoryLimit": 3,
+            "selector": {"matchLabels": dict(workload.labels)},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+            },
+            "template": pod,
+        },
+    )
+
+
+def _pod_spec(workload: Workload, container: Manifest, extra: Manifest) -> dict[str, Any]:
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": LEAVE_SECONDS + workload.stop_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": NOBODY,
+            "runAsGroup": NOBODY,
+            "fsGroup": NOBODY,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": dict(workload.labels)},
+            }
+        ],
+        "containers": [
+            {
+                **container,
+                "securityContext": CONTAINER_SECURITY,
+                "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(LEAVE_SECONDS)]}}},
+            }
+        ],
+        **extra,
+    }
+
+
+def service(workload: Workload, *, port: int, target: str) -> Manifest:
+    """The address under which the pods are reached."""
+    return workload.manifest(
+        "Service",
+        "v1",
+        spec={
+            "selector": dict(workload.labels),
+            "ports": [{"name": "http", "port": port, "targetPort": target}],
+        },
+    )
+
+
+def autoscaler(workload: Workload, metrics: Sequence[Manifest]) -> Manifest:
+    """Between `least` and `most` pods: by processor, and by what else `metrics` says; quick up, slow down."""
+    cpu = {
+        "type": "Resource",
+        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}},
+    }
+    return workload.manifest(
+        "HorizontalPodAutoscaler",
+        "autoscaling/v2",
+        spec={
+            "scaleTargetRef": {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "name": workload.name,
+            },
+            "minReplicas": workload.least,
+            "maxReplicas": workload.most,
+            "metrics": [cpu, *metrics],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
+        },
+    )
+
+
+def disruption_budget(workload: Workload) -> Manifest:
+    """At most one pod at a time may be evicted when nodes are drained."""
+    return workload.manifest(
+        "PodDisruptionBudget",
+        "policy/v1",
+        spec={"maxUnavailable": 1, "selector": {"matchLabels": dict(workload.labels)}},
+    )
+
+
+def http_probe(path: str, *, period: int, failures: int) -> Manifest:
+    """A probe that asks over HTTP."""
+    return {
+        "httpGet": {"path": path, "port": "http"},
+        "periodSeconds": period,
+        "timeoutSeconds": 3,
+        "failureThreshold": failures,
+    }

@@ -1,0 +1,96 @@
+"""Write Kubernetes manifests for every model of the models file: the same input gives the same bytes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from model_config import PROJECT, ConfigError
+from scripts.command_line import UserError, add_models_argument, read_models, run
+from scripts.kubernetes.cluster import STORES, Choices, Store, plan_cluster
+from scripts.kubernetes.folders import write_manifests
+
+ROUTER_IMAGE = "keras-front-door/router:0.1.0"
+SERVER_IMAGE = "tensorflow/serving:2.19.1"
+
+
+def main() -> None:
+    """Read the models file, write the manifests, say what comes next."""
+    arguments = _arguments()
+    cluster = plan_cluster(read_models(arguments.models), _choices(arguments))
+    write_manifests(cluster, arguments.out)
+    print(
+        f"{len(cluster.models)} models are in {arguments.out}; docs/kubernetes.md says how to apply them."
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_models_argument(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=PROJECT / "deploy" / "kubernetes",
+        metavar="DIR",
+        help="where to write base/ and kserve/ (default: deploy/kubernetes/)",
+    )
+    parser.add_argument("--namespace", default="keras-front-door", help="everything lives there")
+    parser.add_argument(
+        "--host", default="models.example.org", help="the public name in the Ingress"
+    )
+    parser.add_argument(
+        "--ingress-class", metavar="NAME", help="which controller (default: the cluster's default)"
+    )
+    parser.add_argument("--router-image", default=ROUTER_IMAGE, metavar="IMAGE")
+    parser.add_argument("--model-server-image", default=SERVER_IMAGE, metavar="IMAGE")
+    parser.add_argument(
+        "--model-store",
+        default="pvc://model-store",
+        metavar="URL",
+        help="pvc://CLAIM, gs://BUCKET/PATH or s3://BUCKET/PATH, with a folder per servable",
+    )
+    parser.add_argument(
+        "--api-keys", type=Path, metavar="FILE", help="the router's keys file, to go into a Secret"
+    )
+    return parser.parse_args()
+
+
+def _choices(arguments: argparse.Namespace) -> Choices:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", arguments.namespace):
+        raise UserError(
+            f"--namespace is '{arguments.namespace}'; use lower case letters, digits and '-' only."
+        )
+    return Choices(
+        namespace=arguments.namespace,
+        host=arguments.host,
+        ingress_class=arguments.ingress_class,
+        router_image=arguments.router_image,
+        server_image=arguments.model_server_image,
+        store=_store(arguments.model_store),
+        api_keys=_read(arguments.api_keys) if arguments.api_keys else None,
+    )
+
+
+def _store(text: str) -> Store:
+    parts = urlsplit(text.rstrip("/"))
+    if parts.scheme not in STORES or not parts.netloc or (parts.scheme == "pvc" and parts.path):
+        raise UserError(
+            f"--model-store is '{text}'; write pvc://CLAIM, gs://BUCKET/PATH or s3://BUCKET/PATH."
+        )
+    return Store(text.rstrip("/"))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"--api-keys {path} cannot be read: {error.strerror}.") from None
+
+
+if __name__ == "__main__":
+    run(main)
