@@ -52,7 +52,7 @@ def decode_and_resize(encoded: tf.Tensor, config: ModelConfig) -> tf.Tensor:
     shape = height, width, channels = image_shape(config)
 
     def one(contents: tf.Tensor) -> tf.Tensor:
-        return _resize(_decode(contents, channels), height, width, config.resize)
+        return resize_image(decode(contents, channels), height, width, config.resize)
 
     spec = tf.TensorSpec(shape, tf.float32)
     return tf.map_fn(one, encoded, fn_output_signature=spec)
@@ -72,8 +72,8 @@ def apply_convention(image: tf.Tensor, convention: str) -> tf.Tensor:
     )
 
 
-def _decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
-    """One file -> uint8 [height, width, channels]."""
+def decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
+    """Decode one file: string [] -> uint8 [height, width, channels]."""
     # The accurate inverse DCT is what Pillow uses; decode_image leaves the choice to libjpeg.
     rgb = tf.cond(
         tf.io.is_jpeg(contents),
@@ -91,8 +91,8 @@ def _luma(rgb: tf.Tensor) -> tf.Tensor:
     return tf.cast((weighted + 0x8000) // 0x10000, tf.uint8)
 
 
-def _resize(image: tf.Tensor, height: int, width: int, resize: str) -> tf.Tensor:
-    """uint8 [h, w, C] -> float32 [height, width, C], rounded as an image of bytes would be."""
+def resize_image(image: tf.Tensor, height: int, width: int, resize: str) -> tf.Tensor:
+    """Resize one image: uint8 [h, w, C] -> float32 [height, width, C], rounded as an image of bytes would be."""
     if resize == "nearest":
         return tf.cast(_resize_nearest(image, height, width), tf.float32)
     # Pillow shortens the rows, makes bytes of the result, then the columns (where that is much cheaper, Pillow 13 takes

@@ -30,3 +30,10 @@ class BareSession:
         (source,) = definition.inputs.values()
         (target,) = definition.outputs.values()
         return self._session.run(target.name, {source.name: value})
+
+    def run_named(self, signature: str, **inputs: object) -> dict[str, Any]:
+        """Run a signature of several inputs and outputs by their names."""
+        definition = self.signatures[signature]
+        targets = {name: output.name for name, output in definition.outputs.items()}
+        feed = {definition.inputs[name].name: value for name, value in inputs.items()}
+        return self._session.run(targets, feed)
