@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from flask_server import correlation, cors, health, problems, routes, timing
+from flask_server import correlation, cors, health, problems, proxies, routes, timing
 from flask_server.router import Router
 from flask_server.settings import Settings, load_settings
 
@@ -32,6 +32,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     # A redirect would be an HTML page, and a POST would lose its body on the way.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
+    proxies.init_app(app, settings)
     # What runs before a request runs in this order; what runs after it, in the opposite one.
     correlation.init_app(app)
     timing.init_app(app)

@@ -55,7 +55,7 @@ def _without_spaces(text: bytes) -> bytes:
     A form turns `+` into a space. Where only one of the two readings has a length that base64 can have, it is that
     one; otherwise lines of equal length joined by spaces are a wrapped text.
     """
-    text = re.sub(rb"\s*[\r\n]+\s*|\t+", b"", text.strip())
+    text = re.sub(rb"\s*[\r\n]+\s*|\t+", b"", text.lstrip())
     if b" " not in text:
         return text
     joined, plus = text.replace(b" ", b""), text.replace(b" ", b"+")

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flask_server.errors import InvalidImage, TooLarge
+from flask_server.images import ImageReader
+from flask_server.settings import IMAGE_FORMATS
+from tests.flask_server.conftest import encoded
+
+READER = ImageReader(IMAGE_FORMATS, max_pixels=1_000_000)
+RAMP = np.linspace(0, 255, 64, dtype=np.uint8).reshape(8, 8)
+
+
+def saved(image: Image.Image, kind: str, **how: Any) -> bytes:
+    """The image's file."""
+    file = io.BytesIO()
+    image.save(file, kind, **how)
+    return file.getvalue()
+
+
+def ramp(mode: str) -> Image.Image:
+    """A grey ramp in some mode."""
+    return Image.fromarray(RAMP).convert("RGB").convert(mode)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM"])
+def test_formats(kind: str) -> None:
+    """Every allowed format is read, to RGB and to grey."""
+    file = saved(ramp("RGB"), kind)
+    for color_mode, mode in (("rgb", "RGB"), ("grayscale", "L")):
+        image = READER.read(file, color_mode)
+        assert (image.mode, image.size) == (mode, (8, 8))
+        assert np.abs(np.asarray(image.convert("L"), np.int16) - RAMP).max() < 12
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("CMYK", "JPEG"),
+        ("CMYK", "TIFF"),
+        ("L", "JPEG"),
+        ("P", "PNG"),
+        ("P", "GIF"),
+        ("LA", "PNG"),
+        ("RGBA", "PNG"),
+        ("RGBA", "WEBP"),
+        ("1", "PNG"),
+        ("LAB", "TIFF"),
+        ("YCbCr", "TIFF"),
+    ],
+)
+def test_modes(mode: str, kind: str) -> None:
+    """Every colour mode becomes RGB."""
+    source = ramp("L").convert("RGB").convert("LAB") if mode == "LAB" else ramp(mode)
+    image = READER.read(saved(source, kind), "rgb")
+    assert (image.mode, image.size) == ("RGB", (8, 8))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits(kind: str) -> None:
+    """16 bits a pixel are scaled to 8, not clipped."""
+    wide = Image.fromarray(RAMP.astype(np.uint16) * 257)
+    image = READER.read(saved(wide, kind), "grayscale")
+    assert np.abs(np.asarray(image, np.int16) - RAMP).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor"), [(np.float32, 1 / 255), (np.float32, 1), (np.int32, 257)]
+)
+def test_wide_tiff(dtype: Any, factor: float) -> None:
+    """Floats from 0 to 1 or 0 to 255, and 32-bit integers, become 8 bits."""
+    wide = Image.fromarray((RAMP * dtype(factor)).astype(dtype))
+    image = READER.read(saved(wide, "TIFF"), "rgb")
+    assert np.abs(np.asarray(image, np.int16)[..., 0] - RAMP).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_exif_orientation(kind: str, orientation: int) -> None:
+    """A photo is turned upright as its EXIF block says."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.new("RGB", (20, 12))
+    picture.paste((255, 255, 255), (0, 0, 10, 6))
+    image = READER.read(saved(picture, kind, exif=exif), "grayscale")
+    white = np.asarray(image, np.int16) > 128
+    corner = {
+        1: (0, 0),
+        2: (0, 1),
+        3: (1, 1),
+        4: (1, 0),
+        5: (0, 0),
+        6: (0, 1),
+        7: (1, 1),
+        8: (1, 0),
+    }
+    down, right = corner[orientation]
+    height, width = white.shape
+    assert (height, width) == ((12, 20) if orientation < 5 else (20, 12))
+    half = white[down * height // 2 :, right * width // 2 :][: height // 2, : width // 2]
+    assert half.mean() > 0.8
+    assert white.mean() < 0.35
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+def test_damaged_exif() -> None:
+    """An EXIF block that cannot be read says nothing; the photo is read."""
+    file = saved(ramp("RGB"), "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff" + b"\xff" * 30)
+    assert READER.read(file, "rgb").size == (8, 8)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM"])
+def test_truncated(kind: str) -> None:
+    """A file cut in the middle of its pixels is an invalid image."""
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    file = saved(Image.fromarray(noise), kind)
+    for end in (0, 1, 10, len(file) // 3, len(file) * 2 // 3):
+        with pytest.raises(InvalidImage):
+            READER.read(file[:end], "rgb")
+
+
+def test_formats_that_are_not_allowed() -> None:
+    """A format outside the allow-list is refused even if Pillow could read it."""
+    for kind in ("ICO", "TGA", "PDF", "EPS", "JPEG2000", "PCX", "SGI"):
+        with pytest.raises(InvalidImage, match="known format"):
+            READER.read(saved(ramp("RGB"), kind), "rgb")
+
+
+def test_bomb_is_refused_before_it_is_decoded() -> None:
+    """A few bytes that claim many pixels are too large, found without decoding them."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    for width, height in ((1001, 1000), (30_000, 30_000), (2_000_000_000, 2_000_000_000)):
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        file = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+        with pytest.raises(TooLarge):
+            READER.read(file, "rgb")
+
+
+def test_large_jpeg_is_decoded_small() -> None:
+    """A JPEG is decoded at reduced size where that suffices, never below twice the wanted size."""
+    file = saved(Image.new("RGB", (800, 600)), "JPEG")
+    assert READER.read(file, "rgb", at_least=(70, 70)).size == (200, 150)
+    assert READER.read(file, "rgb").size == (800, 600)
+
+
+def test_animation() -> None:
+    """Of an animation the first frame counts."""
+    red, blue = Image.new("RGB", (4, 4), (255, 0, 0)), Image.new("RGB", (4, 4), (0, 0, 255))
+    for kind in ("GIF", "WEBP", "PNG", "TIFF"):
+        image = READER.read(saved(red, kind, save_all=True, append_images=[blue]), "rgb")
+        assert image.getpixel((0, 0))[0] > 240  # type: ignore[index]
+
+
+def test_phone_photo_of_several_pictures() -> None:
+    """A multi-picture JPEG, as phones make them, is a JPEG."""
+    red, blue = Image.new("RGB", (40, 40), (255, 0, 0)), Image.new("RGB", (40, 40), (0, 0, 255))
+    file = saved(red, "MPO", save_all=True, append_images=[blue])
+    assert READER.read(file, "rgb", at_least=(4, 4)).getpixel((0, 0))[0] > 240  # type: ignore[index]
+
+
+def test_alpha_is_dropped_as_keras_does() -> None:
+    """Transparent pixels keep their colour, as keras.utils.load_img has it."""
+    assert READER.read(saved(Image.new("RGBA", (2, 2), (9, 8, 7, 0)), "PNG"), "rgb").getpixel(
+        (0, 0)
+    ) == (9, 8, 7)
+
+
+def test_encoded_helper_makes_what_it_says() -> None:
+    """The test picture has the colour asked for."""
+    assert READER.read(encoded((1, 2, 3)), "rgb").getpixel((0, 0)) == (1, 2, 3)

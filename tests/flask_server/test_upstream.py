@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from flask_server.admission import Places
+from flask_server.errors import ClientGone, TooBusy, UpstreamTimeout, UpstreamUnavailable
+from flask_server.replicas import Replica, ReplicaPool, Replicas, RetryBudget
+from flask_server.served_versions import Call
+from flask_server.transport import Answer, Exchange, HttpTransport
+from flask_server.upstream import Upstream
+from model_config import load_deployment
+from tests.flask_server.conftest import encoded
+from tests.flask_server.toy_model_server import ToyModelServer
+from tests.processes import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from flask.testing import FlaskClient
+
+RED = encoded((255, 51, 0))
+PATH = "/colours/predict/"
+PIXELS = np.zeros((4, 6, 3), np.uint8)
+
+
+class Recorded:
+    """A transport without a network: answers from a list, exceptions included."""
+
+    def __init__(self, *answers: Answer | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    def exchange(self, request: Exchange, *, connect_seconds: float) -> Answer:
+        """The next of the answers."""
+        self.asked.append(f"{request.method} {request.path} {connect_seconds}")
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+METADATA = Answer(
+    200,
+    b'{"model_spec": {"version": "3"}, "metadata": {"signature_def": {"signature_def":'
+    b' {"pixels": {"inputs": {"x": {"dtype": "DT_STRING"}}}}}}}',
+)
+SCORES = Answer(200, b'{"predictions": [[0.5, 0.25, 0.25]]}')
+
+
+@pytest.fixture
+def upstream_of(models_file: Callable[..., Path]) -> Callable[..., Upstream]:
+    """An `Upstream` whose replicas have these transports."""
+
+    def make(*transports: Recorded) -> Upstream:
+        config = load_deployment(models_file(colours={})).models["colours"]
+        replicas = [Replica(f"http://r{n}", one) for n, one in enumerate(transports)]
+        return Upstream(config, Replicas(replicas), lambda pixels: pixels.astype(np.float32))
+
+    return make
+
+
+def call(seconds: float = 5) -> Call:
+    """A call that waits so long."""
+    return Call(deadline=time.monotonic() + seconds)
+
+
+def test_asks_for_the_version_first(upstream_of: Callable[..., Upstream]) -> None:
+    """The version that the metadata name is the one that predicts, so that it can be told truthfully."""
+    transport = Recorded(METADATA, SCORES, SCORES)
+    upstream = upstream_of(transport)
+    for _ in range(2):
+        rows, version = upstream.predict([PIXELS], call())
+        assert version == 3
+        assert rows[0].tolist() == [0.5, 0.25, 0.25]
+    asked = [line.rsplit(" ", 1)[0] for line in transport.asked]
+    assert asked == [
+        "GET /v1/models/colours/metadata",
+        "POST /v1/models/colours/versions/3:predict",
+        "POST /v1/models/colours/versions/3:predict",
+    ]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ConnectionRefusedError(),
+        ConnectionResetError(),
+        Answer(503, b'{"error": "busy"}'),
+        Answer(429, b""),
+    ],
+)
+def test_another_replica_is_asked(
+    upstream_of: Callable[..., Upstream], failure: Answer | Exception
+) -> None:
+    """A replica that is gone, breaks off or is busy is passed over."""
+    one = Recorded(METADATA, failure, METADATA, failure)
+    other = Recorded(METADATA, SCORES, SCORES)
+    upstream = upstream_of(one, other)
+    for _ in range(2):
+        assert upstream.predict([PIXELS], call())[1] == 3
+
+
+def test_a_timeout_is_not_tried_again(upstream_of: Callable[..., Upstream]) -> None:
+    """After a timeout no time is left for another replica."""
+    transports = [Recorded(METADATA, TimeoutError()) for _ in range(2)]
+    with pytest.raises(UpstreamTimeout):
+        upstream_of(*transports).predict([PIXELS], call())
+    assert sum(len(one.asked) for one in transports) == 2
+
+
+def test_only_one_retry(upstream_of: Callable[..., Upstream]) -> None:
+    """After two replicas have broken off the third is spared."""
+    transports = [Recorded(ConnectionResetError()) for _ in range(3)]
+    with pytest.raises(UpstreamUnavailable):
+        upstream_of(*transports).predict([PIXELS], call())
+    assert sum(len(one.asked) for one in transports) == 2
+
+
+def test_retry_budget() -> None:
+    """Retries run out where every request fails, and come back by one for ten requests."""
+    budget = RetryBudget()
+    assert sum(budget.spend() for _ in range(1000)) == 64
+    for _ in range(11):
+        budget.earn()
+    assert [budget.spend(), budget.spend()] == [True, False]
+
+
+def test_least_busy_first() -> None:
+    """The replica with the fewest requests in flight is asked."""
+    replicas = [Replica(f"http://r{n}", Recorded()) for n in range(3)]
+    for replica, busy in zip(replicas, (2, 0, 1), strict=True):
+        replica.in_flight = busy
+    assert [one.url[-1] for one in Replicas(replicas).in_order()] == ["1", "2", "0"]
+
+
+def test_ties_are_shared() -> None:
+    """Equally busy replicas take turns."""
+    replicas = Replicas([Replica(f"http://r{n}", Recorded()) for n in range(2)])
+    assert Counter(next(replicas.in_order()).url for _ in range(10)) == {
+        "http://r0": 5,
+        "http://r1": 5,
+    }
+
+
+def test_a_broken_replica_comes_last_and_is_tried_again() -> None:
+    """A replica that failed is asked last, for a while; then one request tries it."""
+    broken, sound = Replica("http://broken", Recorded()), Replica("http://sound", Recorded(SCORES))
+    broken.put_aside()
+    replicas = Replicas([broken, sound])
+    assert [next(replicas.in_order()) for _ in range(4)] == [sound] * 4
+    time.sleep(0.26)
+    with sound.busy():
+        assert next(replicas.in_order()) is broken
+        with broken.busy():
+            assert next(replicas.in_order()) is sound
+
+
+def test_places_are_bounded() -> None:
+    """So many requests have a place, so many wait, the next is sent away."""
+    places = Places("m", concurrency=1, queue=1)
+    soon = time.monotonic() + 0.1
+    with places.take(soon):
+        with pytest.raises(UpstreamTimeout):
+            places.take(soon)
+        waiting = threading.Thread(target=lambda: places.take(time.monotonic() + 5).close())
+        waiting.start()
+        while places.inside < 2:
+            time.sleep(0.01)
+        with pytest.raises(TooBusy):
+            places.take(soon)
+    waiting.join()
+    assert places.inside == 0
+
+
+def test_transport_refused() -> None:
+    """A port that nobody listens on is a refused connection, at once."""
+    transport = HttpTransport(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(ConnectionRefusedError):
+        transport.exchange(Exchange("GET", "/", time.monotonic() + 5, {}), connect_seconds=1)
+
+
+@pytest.fixture
+def transport(toy: ToyModelServer) -> Iterator[HttpTransport]:
+    """A connection to the toy server."""
+    made = HttpTransport(toy.url)
+    yield made
+    made.close()
+
+
+def status(seconds: float = 5, client: int | None = None) -> Exchange:
+    """A request for the toy's status."""
+    return Exchange("GET", "/v1/models/x", time.monotonic() + seconds, {}, client=client)
+
+
+def test_transport_keeps_connections(transport: HttpTransport, toy: ToyModelServer) -> None:
+    """One connection serves one request after another."""
+    for _ in range(5):
+        assert transport.exchange(status(), connect_seconds=1).status == 200
+    assert len(toy.connections) == 1
+
+
+def test_transport_after_the_server_hung_up(transport: HttpTransport, toy: ToyModelServer) -> None:
+    """A kept-alive connection that the server closed while idle fails no request."""
+    for _ in range(3):
+        assert transport.exchange(status(), connect_seconds=1).status == 200
+        toy.hang_up()
+
+
+def test_client_that_goes_away(transport: HttpTransport, toy: ToyModelServer) -> None:
+    """Waiting ends when the client hangs up."""
+    toy.model.delay_seconds = 3
+    ours, theirs = socket.socketpair()
+    threading.Timer(0.2, theirs.close).start()
+    request = Exchange(
+        "POST",
+        "/v1/models/x:predict",
+        time.monotonic() + 5,
+        {},
+        b'{"instances": []}',
+        ours.fileno(),
+    )
+    begun = time.monotonic()
+    with pytest.raises(ClientGone):
+        transport.exchange(request, connect_seconds=1)
+    assert time.monotonic() - begun < 2
+    ours.close()
+
+
+def test_new_version_under_traffic(client: FlaskClient, toy: ToyModelServer) -> None:
+    """Versions come and go while requests run; none fails, and each names the version that answered it."""
+    seen = []
+    for number in range(1, 12):
+        toy.model.versions = [number]
+        for _ in range(3):
+            response = client.post(PATH, data=RED)
+            assert response.status_code == 200
+            seen.append(int(response.headers["X-Model-Version"]))
+            assert toy.model.requests[-1]["path"].endswith(f"/versions/{seen[-1]}:predict")
+    assert seen == sorted([*range(1, 12)] * 3)
+
+
+def test_version_and_label(client: FlaskClient, toy: ToyModelServer) -> None:
+    """A version may be named by its number or by a label that the model server knows."""
+    toy.model.versions, toy.model.labels = [3, 4], {"stable": 3}
+    for query, version in (("", "4"), ("?version=3", "3"), ("?version_label=stable", "3")):
+        response = client.post(PATH + query, data=RED)
+        assert response.headers["X-Model-Version"] == version
+
+
+def test_replicas_share_one_busy_count() -> None:
+    """Models that are served by the same model server see the same load."""
+    pool = ReplicaPool(lambda _: Recorded())
+    [one] = pool.replicas(["http://x"]).all
+    [same] = pool.replicas(["http://x"]).all
+    assert one is same
+
+
+def test_one_of_two_replicas_dies(
+    client_of: Callable[..., FlaskClient], toy: ToyModelServer
+) -> None:
+    """With two replicas under load one may stop and come back without a failed request."""
+    port = free_port()
+    client = client_of(upstream=[toy.url, f"http://127.0.0.1:{port}"])
+    app = client.application
+    failures: list[int] = []
+    stop = threading.Event()
+
+    def load() -> None:
+        mine = app.test_client()
+        while not stop.is_set():
+            response = mine.post(PATH, data=RED)
+            if response.status_code != 200:
+                failures.append(response.status_code)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        with ToyModelServer(port):
+            time.sleep(0.4)
+        time.sleep(0.2)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
