@@ -78,24 +78,54 @@ def download(config: ModelConfig) -> keras.Model:
     """
     try:
         with fail_fast_downloads():
-            trained = _application(config, weights="imagenet", own_size=False)
+            return _with_imagenet_weights(config)
     except NotReachableError as error:
         raise WeightsMissingError(
             f"Model '{config.name}': its ImageNet weights cannot be downloaded ({error}); put them at"
             f" {weights_dir() / config.name}.weights.h5 (scripts/download_model.py writes that file where there is a"
             " network), or set 'weights' in its table to a file or to \"random\"."
         ) from None
-    if tuple(trained.inputs[0].shape[1:]) == (*(config.input_size or ()), config.channels):
-        return trained
-    model = _application(config, weights=None)
+
+
+def _with_imagenet_weights(config: ModelConfig) -> keras.Model:
+    """Weights made for this input size where Keras has them, else those of the class's own size."""
     try:
-        model.set_weights(trained.get_weights())
+        return _application(config, weights="imagenet")
+    except UserError:
+        model = _application(config, weights=None)
+    try:
+        model.set_weights(_application(config, weights="imagenet", own_size=False).get_weights())
     except ValueError as error:
         raise UserError(
             f"Model '{config.name}': the ImageNet weights of {config.architecture} do not fit this 'input_size',"
             f" 'color_mode' or 'labels': {_first_line(error)}"
         ) from None
     return model
+
+
+def download_weights(config: ModelConfig) -> Path:
+    """Put a model's ImageNet weights into `WEIGHTS_DIR`, where exports look first.
+
+    Returns:
+        The file; it is left alone if it is there already.
+
+    Raises:
+        WeightsMissingError: The network cannot be reached.
+        UserError: The folder cannot be written.
+    """
+    path = weights_dir() / f"{config.name}.weights.h5"
+    if path.is_file():
+        return path
+    model = download(config)
+    beside = path.with_name(f".{config.name}.{os.getpid()}.weights.h5")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model.save_weights(beside)
+        return beside.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _from_file(config: ModelConfig, path: Path) -> keras.Model:

@@ -1,0 +1,41 @@
+"""Where a model's model server is."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_config import PROJECT
+from scripts.command_line import UserError
+
+if TYPE_CHECKING:
+    from model_config import ModelConfig
+
+HINT = "start it with `make run`, or name its address with --url"
+
+
+def model_server_url(config: ModelConfig) -> str:
+    """The address that the model's table names, else the one that the running supervisor has written down.
+
+    Raises:
+        UserError: Neither is there, or the supervisor has written why the model is not served.
+    """
+    if config.upstream:
+        return config.upstream[0]
+    match _placement().get(config.name):
+        case {"upstream": [str(url), *_]}:
+            return url
+        case {"problem": str(problem)}:
+            raise UserError(f"Model '{config.name}' is not served: {problem}")
+    raise UserError(f"Nobody has written down where model '{config.name}' is served; {HINT}.")
+
+
+def _placement() -> dict[str, object]:
+    path = Path(os.environ.get("STATE_DIR") or PROJECT / "state") / "placement.json"
+    try:
+        placement = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return placement if isinstance(placement, dict) else {}

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.scripts.running import assert_one_sentence, run_script
+
+MODELS = """
+[cached]
+architecture = "MobileNet"
+architecture_options = { alpha = 0.25 }
+input_size = [128, 128]
+
+[random]
+architecture = "MobileNet"
+weights = "random"
+"""
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """No network, an own cache of Keras' and an own WEIGHTS_DIR; a models file."""
+    (tmp_path / "models.toml").write_text(MODELS)
+    return {
+        "https_proxy": "http://127.0.0.1:9",  # the discard port: refused at once
+        "KERAS_HOME": str(tmp_path / "keras"),
+        "WEIGHTS_DIR": str(tmp_path / "weights"),
+        "MODELS_FILE": str(tmp_path / "models.toml"),
+        "SAVED_MODELS_DIR": str(tmp_path / "saved_models"),
+    }
+
+
+@pytest.mark.tensorflow
+# Keras 3.15 copies TensorFlow variables in a way that NumPy 2 calls old.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+@pytest.mark.parametrize(
+    ("side", "weights_for"),
+    [(128, 128), (96, 224)],  # Keras has MobileNet weights for 128 pixels, and none for 96
+)
+def test_weights_land_where_exports_look_first(
+    tmp_path: Path, env: dict[str, str], side: int, weights_for: int
+) -> None:
+    """What Keras downloads (here: has in its cache) goes to WEIGHTS_DIR, for the size that comes nearest."""
+    keras = pytest.importorskip("keras")
+    cache = tmp_path / "keras" / "models"
+    cache.mkdir(parents=True)
+    shape = (weights_for, weights_for, 3)
+    trained = keras.applications.MobileNet(shape, alpha=0.25, weights=None)
+    trained.save(cache / f"mobilenet_2_5_{weights_for}_tf.h5")
+    Path(env["MODELS_FILE"]).write_text(MODELS.replace("128", str(side)))
+
+    process = run_script("download_model", "--model", "cached", cwd=tmp_path, env=env)
+
+    assert process.returncode == 0, process.stderr
+    assert [f.name for f in (tmp_path / "weights").iterdir()] == ["cached.weights.h5"]
+    again = keras.applications.MobileNet((side, side, 3), alpha=0.25, weights=None)
+    again.load_weights(tmp_path / "weights" / "cached.weights.h5")
+    assert (again.get_weights()[0] == trained.get_weights()[0]).all()
+
+
+@pytest.mark.tensorflow
+def test_without_a_network_it_ends_with_status_3(tmp_path: Path, env: dict[str, str]) -> None:
+    """The last line says how to go on; no half file is left."""
+    process = run_script("download_model", "--all", cwd=tmp_path, env=env)
+    assert process.returncode == 3
+    assert "cached.weights.h5" in process.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "weights").exists()
+
+
+def test_a_model_without_imagenet_weights_is_refused(tmp_path: Path, env: dict[str, str]) -> None:
+    """There is nothing to download for it."""
+    process = run_script("download_model", "--model", "random", cwd=tmp_path, env=env)
+    assert_one_sentence(process, "'random'", 'weights = "imagenet"')

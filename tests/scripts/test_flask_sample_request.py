@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.processes import ROOT, free_port
+from tests.scripts.answering import answering
+from tests.scripts.running import assert_one_sentence, run_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIGIT = ROOT / "test_images" / "digit_3.png"
+
+
+def test_labels_are_printed_best_first(tmp_path: Path) -> None:
+    """One line a label: score, name, id."""
+    with answering(200, json.dumps([["3", "three", 0.99], ["8", "eight", 0.01]])) as url:
+        process = run_script("flask_sample_request", "-i", DIGIT, "--url", url, cwd=tmp_path)
+    assert process.stdout.splitlines() == ["0.990000  three  (3)", "0.010000  eight  (8)"]
+    assert process.returncode == 0
+
+
+def test_a_refused_connection_is_one_sentence(tmp_path: Path) -> None:
+    """Where nobody listens, the sentence says how to start the router."""
+    url = f"http://127.0.0.1:{free_port()}"
+    process = run_script("flask_sample_request", "-i", DIGIT, "--url", url, cwd=tmp_path)
+    assert_one_sentence(process, url, "make run", "--url")
+
+
+def test_a_missing_image_is_one_sentence(tmp_path: Path) -> None:
+    """An image that cannot be read is named before anything is asked."""
+    process = run_script("flask_sample_request", "-i", "none.png", cwd=tmp_path)
+    assert_one_sentence(process, "none.png", "No such file")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (404, '{"title": "Not Found", "detail": "There is no model x."}', "There is no model x."),
+        (503, '{"title": "Service Unavailable"}', "Service Unavailable"),
+        (400, '{"error": "Malformed request"}', "Malformed request"),
+        (500, "<html>oops</html>", "without JSON"),
+        (200, "<html>another program</html>", "without JSON"),
+        (200, '{"predictions": [[1.0]]}', "no labels"),
+    ],
+)
+def test_a_failure_is_told_in_the_servers_own_words(
+    tmp_path: Path, status: int, body: str, words: str
+) -> None:
+    """Problem details and other failures are one sentence and exit status 1."""
+    with answering(status, body) as url:
+        process = run_script("flask_sample_request", "-i", DIGIT, "--url", url, cwd=tmp_path)
+    assert_one_sentence(process, words)
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize("url", ["localhost:5000", "http://", "ftp://127.0.0.1", "http://[::1"])
+def test_a_bad_url_is_one_sentence(tmp_path: Path, url: str) -> None:
+    """What is no address of an HTTP server is told, not raised."""
+    process = run_script("flask_sample_request", "-i", DIGIT, "--url", url, cwd=tmp_path)
+    assert_one_sentence(process, "--url")
