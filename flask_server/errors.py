@@ -13,7 +13,6 @@ RouterError                     500
     └── UpstreamTimeout         504
 """
 
-
 from __future__ import annotations
 
 from typing import Any, ClassVar

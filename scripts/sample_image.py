@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from scripts.command_line import UserError
@@ -30,7 +31,7 @@ def print_labels(answer: object) -> None:
     """
     for label in answer if isinstance(answer, list) else [answer]:
         match label:
-            case [str(label_id), str(name), float() | int() as score]:
-                print(f"{score:.6f}  {name}  ({label_id})")
+            case [str(label_id), str(name), Real() as score]:
+                print(f"{float(score):.6f}  {name}  ({label_id})")
             case _:
                 raise UserError(f"The answer holds no labels: {str(answer)[:200]}")

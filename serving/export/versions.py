@@ -6,6 +6,8 @@ import shutil
 import uuid
 from typing import TYPE_CHECKING
 
+from serving.source import versions_on_disk
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -43,28 +45,17 @@ def write_version(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def version_numbers(base_path: Path) -> set[int]:
-    """The versions under `base_path`: a model server takes every folder named by digits for one."""
-    if not base_path.is_dir():
-        return set()
-    return {int(entry.name) for entry in base_path.iterdir() if _is_number(entry.name)}
-
-
-def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdigit()
-
-
 def _check_free(base_path: Path, version: str) -> None:
-    if not _is_number(version) or int(version) == 0:
+    if not (version.isascii() and version.isdigit() and int(version) > 0):
         raise ExportError(f"'{version}' is no version; give a whole number from 1 up.")
-    if int(version) in version_numbers(base_path):
+    if base_path.is_dir() and int(version) in versions_on_disk(base_path):
         raise ExportError(f"{base_path} holds version {int(version)} already; give another number.")
 
 
 def _publish(draft: Path, base_path: Path, version: str | None) -> Path:
     """Rename the finished draft; another export may have taken the number meanwhile."""
     while True:
-        name = version or str(max(version_numbers(base_path), default=0) + 1)
+        name = version or str(max(versions_on_disk(base_path), default=0) + 1)
         try:
             return draft.rename(base_path / name)
         except OSError:

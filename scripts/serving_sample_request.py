@@ -1,0 +1,99 @@
+"""Ask the model server itself, without the router: preprocess the image here, send floats, decode the scores here."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from flask_server.decoding import top_labels
+from flask_server.errors import RouterError
+from flask_server.images import ImageReader
+from flask_server.preprocessing import CONVENTIONS, resized_pixels
+from scripts.command_line import UserError, add_models_argument, pick_model, read_models, run
+from scripts.http_request import ask
+from scripts.model_server import HINT, model_server_url
+from scripts.sample_image import print_labels, read_image
+
+if TYPE_CHECKING:
+    from model_config import ModelConfig
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+MAX_PIXELS = 100_000_000
+
+
+def main() -> None:
+    """Post one image as a list of floats to the model server's `:predict`."""
+    arguments = _arguments()
+    deployment = read_models(arguments.models)
+    config = pick_model(deployment, arguments.model or next(iter(deployment.models)))
+    pixels = preprocessed(read_image(arguments.image), config)
+    url = arguments.url or model_server_url(config)
+    answer = ask(
+        f"{url.rstrip('/')}/v1/models/{config.servable}:predict",
+        hint=HINT,
+        json={"signature_name": "serving_default", "instances": [pixels.tolist()]},
+    )
+    print_labels(decoded(answer, config, arguments.top or config.top))
+
+
+def preprocessed(encoded: bytes, config: ModelConfig) -> np.ndarray:
+    """Do to an image what the router does for this model.
+
+    Returns:
+        float32 [H, W, C].
+
+    Raises:
+        UserError: It is no image, or the model has a preprocess function of its own.
+    """
+    if config.preprocess not in CONVENTIONS or config.input_size is None:
+        raise UserError(
+            f"Model '{config.name}' preprocesses with its own {config.preprocess}; ask the router."
+        )
+    try:
+        image = ImageReader(FORMATS, MAX_PIXELS).read(encoded, config.color_mode)
+    except RouterError as error:
+        raise UserError(str(error)) from None
+    return CONVENTIONS[config.preprocess](resized_pixels(image, config.input_size, config.resize))
+
+
+def decoded(answer: object, config: ModelConfig, top: int) -> object:
+    """The labels `[[id, name, score], ...]` in an answer to one instance.
+
+    Raises:
+        UserError: The answer is not a list of scores, or not one for each label.
+    """
+    match answer:
+        case {"predictions": [list(scores)]}:
+            try:
+                return top_labels(np.asarray(scores, np.float32), top, config.labels)
+            except (RouterError, ValueError) as error:
+                raise UserError(str(error)) from None
+    raise UserError(f"The model server answered no scores: {str(answer)[:200]}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "-i", "--image", type=Path, required=True, metavar="IMAGE", help="an image file"
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="its table (default: the first of the models file)"
+    )
+    add_models_argument(parser)
+    parser.add_argument(
+        "--url", help="the model server (default: where auto_cmd.py has put the model)"
+    )
+    parser.add_argument(
+        "--top", type=int, metavar="N", help="how many labels (default: as the model's table says)"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)

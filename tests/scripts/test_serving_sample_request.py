@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.processes import ROOT, free_port, running
+from tests.scripts.answering import answering
+from tests.scripts.running import assert_one_sentence, run_script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CLOCK = ROOT / "test_images" / "wall_clock.jpg"
+TINY = """
+[tiny]
+architecture = "MobileNet"
+architecture_options = { alpha = 0.25 }
+weights = "random"
+input_size = [32, 32]
+labels = ["cat", "dog", "bird", "fish"]
+base_path = "tiny"
+"""
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A model server and a router with one model: their folder and the router's address."""
+    folder = tmp_path_factory.mktemp("deployment")
+    port, router = free_port(), f"http://127.0.0.1:{free_port()}"
+    (folder / "models.toml").write_text(f'{TINY}upstream = "http://127.0.0.1:{port}"\n')
+    export = run_script(
+        "export_saved_model", "--models", "models.toml", "--model", "tiny", cwd=folder
+    )
+    assert export.returncode == 0, export.stderr
+    env = {"MODELS_FILE": str(folder / "models.toml"), "PORT": router.rsplit(":", 1)[1]}
+    serve = ["-m", "serving", f"--rest_api_port={port}", "--model_name=tiny"]
+    with ExitStack() as stack:
+        server = stack.enter_context(
+            running(*serve, f"--model_base_path={folder / 'tiny'}", log=folder / "serving.log")
+        )
+        front = stack.enter_context(
+            running("-m", "flask_server", log=folder / "router.log", env=env)
+        )
+        server.wait_for(f"http://127.0.0.1:{port}/v1/models/tiny")
+        front.wait_for(f"{router}/readyz")
+        yield folder, router
+
+
+def printed(output: str) -> list[tuple[str, float]]:
+    """The printed labels and their scores."""
+    lines = [line.split(maxsplit=1) for line in output.splitlines()]
+    return [(label, float(score)) for score, label in lines]
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("picture", ["wall_clock.jpg", "digit_3.png"])
+def test_the_model_server_and_the_router_agree(deployment: tuple[Path, str], picture: str) -> None:
+    """Floats preprocessed by the script and a photo posted to the router give the same labels and scores."""
+    folder, router = deployment
+    image = ROOT / "test_images" / picture
+    direct = run_script(
+        "serving_sample_request", "-i", image, "--models", "models.toml", cwd=folder
+    )
+    routed = run_script(
+        "flask_sample_request", "-i", image, "--model", "tiny", "--url", router, cwd=folder
+    )
+    assert (direct.returncode, routed.returncode) == (0, 0), direct.stderr + routed.stderr
+    ours, theirs = printed(direct.stdout), printed(routed.stdout)
+    assert [label for label, _ in ours] == [label for label, _ in theirs]
+    assert [score for _, score in ours] == pytest.approx([s for _, s in theirs], abs=1e-5)
+    assert len(ours) == 4
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """The models file alone: nothing runs."""
+    file = tmp_path / "models.toml"
+    file.write_text(TINY)
+    return file
+
+
+def test_a_model_that_nobody_serves_is_one_sentence(models: Path, tmp_path: Path) -> None:
+    """Without an upstream and without a running supervisor the sentence says how to go on."""
+    process = run_script(
+        "serving_sample_request", "-i", CLOCK, "--models", models, cwd=tmp_path,
+        env={"STATE_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert_one_sentence(process, "'tiny'", "make run", "--url")
+
+
+def test_the_supervisors_placement_is_followed(models: Path, tmp_path: Path) -> None:
+    """Without --url the script asks where the supervisor has put the model, or tells why it is not served."""
+    scores = json.dumps({"predictions": [[0.1, 0.7, 0.2, 0.0]]})
+    arguments = ["serving_sample_request", "-i", CLOCK, "--models", models, "--top", "1"]
+    placement = tmp_path / "placement.json"
+    env = {"STATE_DIR": str(tmp_path)}
+    with answering(200, scores) as url:
+        placement.write_text(json.dumps({"tiny": {"upstream": [url]}}))
+        process = run_script(*arguments, cwd=tmp_path, env=env)
+    assert process.stdout == "0.700000  dog  (1)\n"
+
+    placement.write_text(json.dumps({"tiny": {"problem": "No weights."}}))
+    assert_one_sentence(run_script(*arguments, cwd=tmp_path, env=env), "No weights.")
+
+
+def test_an_image_that_is_none_is_one_sentence(models: Path, tmp_path: Path) -> None:
+    """A file that Pillow cannot read is told as the router tells it."""
+    process = run_script("serving_sample_request", "-i", models, "--models", models, cwd=tmp_path)
+    assert_one_sentence(process, "not an image of a known format")
+
+
+def test_scores_that_do_not_fit_the_labels_are_one_sentence(models: Path, tmp_path: Path) -> None:
+    """Ten scores for four labels mean that the table is for another model."""
+    with answering(200, json.dumps({"predictions": [[0.1] * 10]})) as url:
+        process = run_script(
+            "serving_sample_request", "-i", CLOCK, "--models", models, "--url", url, cwd=tmp_path
+        )
+    assert_one_sentence(process, "10 scores", "4 labels")
