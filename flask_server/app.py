@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from flask import Flask
 
-from flask_server import correlation, cors, health, problems, proxies, routes, timing
+from flask_server import (
+    correlation,
+    cors,
+    health,
+    openapi,
+    page,
+    problems,
+    proxies,
+    routes,
+    timing,
+)
 from flask_server.router import Router
 from flask_server.settings import Settings, load_settings
 
@@ -41,4 +51,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     # The routes; whatever else the router offers is one more file attached here.
     routes.init_app(app, router)
     health.init_app(app, router.health, router.models)
+    page.init_app(app)
+    openapi.init_app(app, router)
     return app

@@ -1,0 +1,96 @@
+"""The page at `/`: show a picture to a model in the browser; no build step, no other host, no inline script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flask import Response, abort, make_response, render_template, send_from_directory
+
+from model_config import PROJECT
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+STATIC = Path(__file__).parent / "static"
+SAMPLES = PROJECT / "test_images"
+_SAMPLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+_MOST_SAMPLE_BYTES = 200_000  # all of them are loaded with the page
+
+# Content-Security-Policy Level 3: what a page may load and do. Everything comes from the router itself.
+_OWN = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' blob: data:",
+    "connect-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+}
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def init_app(app: Flask) -> None:
+    """Attach the page and its sample pictures, and give every answer of `app` its security headers."""
+    app.add_url_rule("/", "page", _page)
+    app.add_url_rule("/static/<path:filename>", "static", _static)
+    app.add_url_rule("/samples/<name>", "sample", _sample)
+    app.after_request(_secure)
+
+
+def html_page(
+    template: str, *, more_policy: dict[str, str] | None = None, **values: object
+) -> Response:
+    """Render a page that may load what the router serves, and nothing else.
+
+    Args:
+        template: Its file in `templates/`.
+        more_policy: Directives of the Content-Security-Policy that differ from the strict ones.
+        values: What the template names.
+    """
+    response = make_response(render_template(template, **values))
+    policy = _OWN | (more_policy or {})
+    response.headers["Content-Security-Policy"] = "; ".join(
+        f"{directive} {sources}" for directive, sources in policy.items()
+    )
+    return response
+
+
+def _page() -> Response:
+    trusted_types = {
+        "require-trusted-types-for": "'script'"
+    }  # the page never writes HTML from text
+    return html_page("page.html", more_policy=trusted_types, samples=sample_names())
+
+
+def _static(filename: str) -> Response:
+    return send_from_directory(STATIC, filename)
+
+
+def _sample(name: str) -> Response:
+    if name not in sample_names():
+        abort(404)
+    return send_from_directory(SAMPLES, name, max_age=3600)
+
+
+def sample_names() -> list[str]:
+    """The pictures of the project that are small enough to be offered on the page."""
+    if not SAMPLES.is_dir():
+        return []
+    return sorted(
+        file.name
+        for file in SAMPLES.iterdir()
+        if file.suffix in _SAMPLE_SUFFIXES and file.stat().st_size <= _MOST_SAMPLE_BYTES
+    )
+
+
+def _secure(response: Response) -> Response:
+    for name, value in _SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
