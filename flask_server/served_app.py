@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gunicorn.http import errors as http_errors
+from gunicorn.http.errors import ParseException
 
 from flask_server.app import create_app
 from flask_server.errors import InvalidRequest
@@ -15,20 +15,11 @@ if TYPE_CHECKING:
 
     from flask_server.settings import Settings
 
-_BROKEN_BODY = (
-    http_errors.ParseException,
-    http_errors.ChunkMissingTerminator,
-    http_errors.InvalidChunkExtension,
-    http_errors.InvalidChunkSize,
-    http_errors.NoMoreData,
-)
-
 
 def served_app(settings: Settings) -> Flask:
     """See `create_app`."""
     app = create_app(settings)
-    for kind in _BROKEN_BODY:
-        app.register_error_handler(kind, _answer_broken_body)
+    app.register_error_handler(ParseException, _answer_broken_body)
     return app
 
 

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flask_server import create_app
+from flask_server.settings import Settings, load_settings
+from model_config import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_defaults() -> None:
+    """With nothing said the router listens on the loopback interface, port 5000."""
+    settings = load_settings([], {})
+    assert (settings.host, settings.port) == ("127.0.0.1", 5000)
+    assert settings.models_file.name == "models.toml"
+
+
+def test_flag_before_environment_before_default() -> None:
+    """A flag counts before an environment variable, that before the default; an empty one says nothing."""
+    env = {"PORT": "81", "HOST": "0.0.0.0", "WORKERS": "", "CORS_ORIGINS": "https://a, https://b"}
+    settings = load_settings(["--port", "82", "--exit-with-parent"], env)
+    assert (settings.port, settings.host, settings.exit_with_parent) == (82, "0.0.0.0", True)
+    assert settings.cors_origins == ("https://a", "https://b")
+    assert settings.workers == load_settings([], {}).workers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "words"),
+    [
+        (["--prot", "1"], {}, ["--prot"]),
+        (["--port"], {}, ["--port"]),
+        (["--port", "0"], {}, ["--port", "1 to 65535"]),
+        ([], {"PORT": "x"}, ["PORT", "'x'", "1 to 65535"]),
+        ([], {"PORT": "\u0661"}, ["PORT", "1 to 65535"]),
+        ([], {"WORKERS": "0"}, ["WORKERS", "from 1 up"]),
+        ([], {"MODEL_QUEUE": "-1"}, ["MODEL_QUEUE", "from 0 up"]),
+        ([], {"RECEIVE_TIMEOUT": "nan"}, ["RECEIVE_TIMEOUT", "seconds"]),
+        ([], {"KEEP_ALIVE": "long"}, ["KEEP_ALIVE", "seconds"]),
+        ([], {"LOG_LEVEL": "loud"}, ["LOG_LEVEL", "debug"]),
+        ([], {"EXIT_WITH_PARENT": "perhaps"}, ["EXIT_WITH_PARENT", "1 or 0"]),
+        ([], {"TLS_KEY": "/nowhere"}, ["TLS_CERTIFICATE"]),
+        ([], {"TLS_KEY": "/nowhere", "TLS_CERTIFICATE": "/nowhere"}, ["/nowhere"]),
+    ],
+)
+def test_values_that_are_not_allowed(
+    arguments: list[str], env: dict[str, str], words: list[str]
+) -> None:
+    """A wrong flag or value is one sentence that names it and what is allowed."""
+    with pytest.raises(ConfigError) as wrong:
+        load_settings(arguments, env)
+    sentence = str(wrong.value)
+    assert all(word in sentence for word in words), sentence
+    assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"image_formats": ("JPEG", "FOO")}, ["IMAGE_FORMATS", "FOO"]),
+        ({"trusted_proxies": ("10.0.0.1/8",)}, ["TRUSTED_PROXIES", "10.0.0.1/8"]),
+        ({"models_file": Path("/nowhere/models.toml")}, ["/nowhere/models.toml"]),
+        ({"placement_file": Path("/nowhere/p.json")}, ["/nowhere/p.json"]),
+        ({"placement_file": Path(__file__)}, ["test_settings.py", "JSON"]),
+    ],
+)
+def test_values_that_cannot_be_used(
+    models_file: Callable[..., Path], changed: dict[str, object], words: list[str]
+) -> None:
+    """What only turns out to be wrong when it is used stops the program all the same."""
+    values: dict[str, object] = {"models_file": models_file(colours={})} | changed
+    with pytest.raises(ConfigError) as wrong:
+        create_app(Settings(**values))
+    assert all(word in str(wrong.value) for word in words), wrong.value
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ('preprocess = "no_such_module:x"', ["[colours]", "'preprocess'", "no_such_module"]),
+        ('decode = "json:no_such_function"', ["[colours]", "'decode'", "no_such_function"]),
+        ('preprocess = "toy_broken:x"', ["[colours]", "'preprocess'", "toy_broken", "1/0"]),
+        ('preprocess = "caffe"\ncolor_mode = "grayscale"', ["[colours]", "'preprocess'", "rgb"]),
+    ],
+)
+def test_functions_that_cannot_be_bound(
+    models_file: Callable[..., Path], tmp_path: Path, more: str, words: list[str]
+) -> None:
+    """A function that is not there is found at start-up; file, table and key are named."""
+    (tmp_path / "toy_broken.py").write_text("raise ValueError('1/0')")
+    path = models_file(colours={"more": more})
+    with pytest.raises(ConfigError) as wrong:
+        create_app(Settings(models_file=path))
+    assert all(word in str(wrong.value) for word in [str(path), *words]), wrong.value
+
+
+def test_every_setting_is_documented() -> None:
+    """docs/configuration.md has a row for every setting, and for nothing else."""
+    page = Path(__file__).parents[2] / "docs" / "configuration.md"
+    rows = {line.split("`")[1] for line in page.read_text().splitlines() if line.startswith("| `")}
+    assert {item.name.upper() for item in fields(Settings)} <= rows
