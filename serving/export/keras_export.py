@@ -66,5 +66,8 @@ def check_fits(model: keras.Model, config: ModelConfig) -> None:
 
 def _write(model: keras.Model, config: ModelConfig, folder: Path) -> None:
     signed = sign(model, config)
-    tf.saved_model.save(signed.module, str(folder), signatures=dict(signed.signatures))
+    # Serving needs no gradients, and those of swish cannot be saved from a frozen function.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    signatures = dict(signed.signatures)
+    tf.saved_model.save(signed.module, str(folder), signatures=signatures, options=options)
     write_warmup(folder, config, signed.signatures)
