@@ -128,7 +128,7 @@ def _from_block(block: Array, dtype: str) -> Array:
         return _narrowed(block, _FLOATS[dtype])
     if dtype in _INTEGERS and block.dtype == np.int64:
         target, allowed = _INTEGERS[dtype]
-        if block.size == 0 or (block.min() in allowed and block.max() in allowed):
+        if block.size == 0 or (int(block.min()) in allowed and int(block.max()) in allowed):
             return block.astype(target)
     raise NeedsExactValues
 
