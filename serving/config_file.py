@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf import text_format
 
+from serving.batching import BatchingParameters
+from serving.config_messages import batching_parameters_message, monitoring_config_message
 from serving.errors import InvalidArgument
 from serving.manager import ServedModel
 from serving.version_policy import All, Latest, Policy, Specific
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     Message = TypeVar("Message")
 
 _PLATFORM = "tensorflow"
+_METRICS_PATH = "/monitoring/prometheus/metrics"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -76,6 +79,53 @@ def models_in(config: ModelServerConfig) -> list[ServedModel]:
     models = [_model(item) for item in config.model_config_list.config]
     _refuse_duplicates([model.name for model in models])
     return models
+
+
+def metrics_path(flags: Flags) -> str | None:
+    """Where the metrics are served; None where they are not.
+
+    Raises:
+        InvalidArgument: the monitoring config file is wrong.
+    """
+    if not flags.monitoring_config_file:
+        return None
+    message = monitoring_config_message()
+    prometheus = parse_text_file(flags.monitoring_config_file, message).prometheus_config
+    return (prometheus.path or _METRICS_PATH) if prometheus.enable else None
+
+
+def batching_parameters(flags: Flags) -> BatchingParameters | None:
+    """How to batch; None is not at all.
+
+    Raises:
+        InvalidArgument: the parameters file is wrong, or there but batching is off.
+    """
+    if not flags.enable_batching:
+        if flags.batching_parameters_file:
+            raise InvalidArgument(
+                "server_options.batching_parameters_file is set without setting "
+                "server_options.enable_batching to true."
+            )
+        return None
+    if not flags.batching_parameters_file:
+        return BatchingParameters()
+    return batching_parameters_in(flags.batching_parameters_file)
+
+
+def batching_parameters_in(path: str) -> BatchingParameters:
+    """Read a file of text `BatchingParameters`.
+
+    Raises:
+        InvalidArgument: it is wrong.
+    """
+    message = parse_text_file(path, batching_parameters_message())
+    plain = ("pad_variable_length_inputs",)
+    values = {
+        item.name: value if item.name in plain else value.value
+        for item, value in message.ListFields()
+        if item.name != "allowed_batch_sizes"
+    }
+    return BatchingParameters(**values, allowed_batch_sizes=tuple(message.allowed_batch_sizes))
 
 
 def _refuse_duplicates(names: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from serving.json_values import JsonObject
     from serving.manager import Manager, VersionStatus
+    from serving.monitoring import Metrics, Seen
     from serving.paths import Target
     from serving.servable import Array
 
@@ -37,11 +38,13 @@ class RestApi:
     Attributes:
         manager: hands out the models.
         timeout_seconds: how long one run may take.
+        metrics: told of each request that runs a model.
         check_method_names: whether classify and regress look at a signature's method name.
     """
 
     manager: Manager
     timeout_seconds: float
+    metrics: Metrics
     check_method_names: bool = False
 
     def answer(self, asked: Inference | Status | Metadata, body: Callable[[], bytes]) -> bytes:
@@ -59,18 +62,17 @@ class RestApi:
                 return self.status(target)
             case Metadata(target):
                 return self.metadata(target)
-            case Inference(target, "predict"):
-                return self.predict(target, body())
-            case Inference(target, "classify"):
-                return self.classify(target, body())
-            case Inference(target, _):
-                return self.regress(target, body())
+            case Inference(target, verb):
+                run = {"predict": self.predict, "classify": self.classify, "regress": self.regress}
+                with self.metrics.measuring(target.model, verb, "REST") as seen:
+                    return run[verb](target, body(), seen)
 
-    def predict(self, target: Target, body: bytes) -> bytes:
+    def predict(self, target: Target, body: bytes, seen: Seen) -> bytes:
         """Run any signature on rows (`instances`) or columns (`inputs`)."""
         document = read(body)
         name = _signature_name(document) or DEFAULT_SIGNATURE
         with self.manager.use(target) as used:
+            seen.version = used.version
             signature = signature_of(used.servable, name)
             if not signature.inputs:
                 raise InvalidArgument(f"Failed to get input map for signature: {name}")
@@ -79,10 +81,11 @@ class RestApi:
             outputs = used.servable.run(name, inputs, self.timeout_seconds)
         return predict_response(outputs, layout)
 
-    def classify(self, target: Target, body: bytes) -> bytes:
+    def classify(self, target: Target, body: bytes, seen: Seen) -> bytes:
         """Run a signature over examples; labels with scores for each."""
         name, examples = _examples(body)
         with self.manager.use(target) as used:
+            seen.version = used.version
             labels, scores = classify(
                 used.servable,
                 name,
@@ -92,10 +95,11 @@ class RestApi:
             )
         return classify_response(labels, scores)
 
-    def regress(self, target: Target, body: bytes) -> bytes:
+    def regress(self, target: Target, body: bytes, seen: Seen) -> bytes:
         """Run a signature over examples; one number for each."""
         name, examples = _examples(body)
         with self.manager.use(target) as used:
+            seen.version = used.version
             values = regress(
                 used.servable,
                 name,

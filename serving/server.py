@@ -10,12 +10,21 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from serving.config_file import parse_text_file, served_models
+from serving.batching import Batcher, BatchingServable
+from serving.config_file import (
+    batching_parameters,
+    batching_parameters_in,
+    metrics_path,
+    parse_text_file,
+    served_models,
+)
 from serving.errors import InvalidArgument, ServingError
 from serving.http_server import HttpServer
 from serving.manager import LoadOptions, Manager
+from serving.monitoring import Metrics
 from serving.rest_api import RestApi
 from serving.saved_model import SessionOptions, load_saved_model
+from serving.warmup import warm_up
 from serving.wsgi import Application
 
 if TYPE_CHECKING:
@@ -43,6 +52,10 @@ class Server:
         self._flags = flags
         self._models = served_models(flags)
         self._session_options = _session_options(flags)
+        self._metrics = Metrics()
+        self._metrics_path = metrics_path(flags)
+        parameters = batching_parameters(flags)
+        self._batcher = Batcher(parameters, self._metrics) if parameters else None
         self._manager = Manager(self._load, _load_options(flags))
         self._stop: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._file_poll = _Every(flags.file_system_poll_wait_seconds)
@@ -68,7 +81,19 @@ class Server:
 
     def _load(self, model: str, version: int, path: Path) -> Servable:
         logger.info("loading model %s version %d from %s", model, version, path)
-        return load_saved_model(path, self._session_options)
+        with self._metrics.measuring_load(str(path)):
+            servable: Servable = load_saved_model(path, self._session_options)
+            if self._flags.enable_model_warmup:
+                warm_up(servable, path, self._flags.num_request_iterations_for_warmup)
+        return self._batched(servable, path)
+
+    def _batched(self, servable: Servable, path: Path) -> Servable:
+        """Batch as the flags say, or as the version itself says where the flags let it."""
+        own = path / "batching_params.pbtxt"
+        if self._flags.enable_per_model_batching_parameters and own.is_file():
+            batcher = Batcher(batching_parameters_in(str(own)), self._metrics)
+            return BatchingServable(servable, batcher, owns_batcher=True)
+        return BatchingServable(servable, self._batcher) if self._batcher else servable
 
     def _open_rest_api(self) -> HttpServer | None:
         flags = self._flags
@@ -77,9 +102,12 @@ class Server:
         api = RestApi(
             self._manager,
             flags.rest_api_timeout_in_ms / 1000,
+            self._metrics,
             flags.enable_signature_method_name_check,
         )
-        application = Application(api, cors=flags.rest_api_enable_cors_support)
+        application = Application(
+            api, cors=flags.rest_api_enable_cors_support, metrics_path=self._metrics_path
+        )
         http = HttpServer(
             application, flags.rest_api_host, flags.rest_api_port, flags.rest_api_num_threads
         )

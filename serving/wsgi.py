@@ -52,10 +52,19 @@ class Response:
 class Application:
     """The WSGI application of the model server; knows how many requests are in it."""
 
-    def __init__(self, api: RestApi, *, cors: bool = False) -> None:
-        """Serve `api`; with `cors`, let pages of every origin call it."""
+    def __init__(
+        self, api: RestApi, *, cors: bool = False, metrics_path: str | None = None
+    ) -> None:
+        """Serve a REST API.
+
+        Args:
+            api: what answers under `/v1/`.
+            cors: whether pages of every origin may call it.
+            metrics_path: where Prometheus finds the metrics; None is nowhere.
+        """
         self._api = api
         self._cors = cors
+        self._metrics_path = metrics_path
         self._in_flight = 0
         self._idle = threading.Condition()
         self._draining = False
@@ -100,11 +109,19 @@ class Application:
             return _page(501)
         if not paths.is_valid_uri(target):
             return _page(400)
+        if self._metrics_path and target.partition("?")[0] == self._metrics_path:
+            return self._metrics_response(target)
         if not paths.is_api(target):
             return _page(404)
         if method == "OPTIONS":
             return _preflight(environ.get("HTTP_ORIGIN", ""))
         return self._api_response(environ, method, target)
+
+    def _metrics_response(self, target: str) -> Response:
+        if target != self._metrics_path:
+            message = f"Unexpected path: {target}. Should be {self._metrics_path}"
+            return Response(400, message.encode(), "text/plain")
+        return Response(200, self._api.metrics.text(), "text/plain")
 
     def _api_response(self, environ: Environ, method: str, target: str) -> Response:
         try:

@@ -1,0 +1,75 @@
+"""Replay recorded requests before a version is handed out, so that the first users do not wait.
+
+They lie in a version's `assets.extra/tf_serving_warmup_requests`: a TFRecord of `PredictionLog`
+messages, at most 1000. Source: https://www.tensorflow.org/tfx/serving/saved_model_warmup.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import prediction_log_pb2
+
+from serving.errors import Code, InvalidArgument, ServingError, Unimplemented
+from serving.messages import run_classify, run_predict, run_regress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from serving.servable import Servable
+
+logger = logging.getLogger(__name__)
+
+REQUESTS_FILE = "assets.extra/tf_serving_warmup_requests"
+_RECORDS_MAX = 1000
+
+
+def warm_up(servable: Servable, version_path: Path, iterations: int) -> None:
+    """Run a version's recorded requests, each `iterations` times (0 is once).
+
+    Raises:
+        ServingError: a request fails, or the file is broken; the version must not be served then.
+    """
+    for count, log in enumerate(_logs(version_path / REQUESTS_FILE), start=1):
+        if count > _RECORDS_MAX:
+            raise InvalidArgument(
+                f"Number of warmup records exceeds the maximum ({_RECORDS_MAX}) at {version_path}"
+            )
+        for _ in range(max(1, iterations)):
+            _replay(servable, log)
+
+
+def _logs(path: Path) -> Iterator[prediction_log_pb2.PredictionLog]:
+    if not path.is_file():
+        return
+    logger.info("replaying the warm-up requests of %s", path)
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            yield prediction_log_pb2.PredictionLog.FromString(record)
+    except tf.errors.OpError as error:
+        raise ServingError(
+            f"{error.message}. Please verify your warmup data is in TFRecord format.",
+            Code(error.error_code),
+        ) from None
+    except DecodeError:
+        raise InvalidArgument(f"Failed to parse warmup record from {path}") from None
+
+
+def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
+    kind = log.WhichOneof("log_type")
+    if kind == "predict_log":
+        run_predict(servable, log.predict_log.request, None)
+    elif kind == "classify_log":
+        request = log.classify_log.request
+        name = request.model_spec.signature_name
+        run_classify(servable, name, request.input, None, check_method_name=False)
+    elif kind == "regress_log":
+        request = log.regress_log.request
+        name = request.model_spec.signature_name
+        run_regress(servable, name, request.input, None, check_method_name=False)
+    else:
+        raise Unimplemented(f"Unsupported log_type for warmup: {kind}")
