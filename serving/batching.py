@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from serving.deep_arrays import DeepArray
 from serving.errors import (
     Code,
     FailedPrecondition,
@@ -275,6 +276,8 @@ class BatchingServable:
         self, signature_name: str, inputs: Mapping[str, Array], timeout_seconds: float | None
     ) -> dict[str, Array]:
         """See `Servable.run`; the timeout covers the wait."""
+        if any(isinstance(array, DeepArray) for array in inputs.values()):
+            return self._servable.run(signature_name, inputs, timeout_seconds)
         rows = self._rows(inputs)
         size = self._batcher.parameters.execution_size
         tasks = [

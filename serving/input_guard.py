@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from serving.deep_arrays import shape_of
 from serving.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def refuse_deadly_shapes(inputs: Mapping[str, Array], specs: Mapping[str, Tensor
     for name, spec in specs.items():
         if spec.shape is None or len(spec.shape) < _IMAGE_RANK_MIN:
             continue
-        got = inputs[name].shape
+        got = shape_of(inputs[name])
         if len(got) != len(spec.shape) or any(
             want is not None and want != size
             for want, size in zip(spec.shape[1:], got[1:], strict=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from serving.b64 import decode_b64
+from serving.deep_arrays import shaped
 from serving.errors import InvalidArgument, Unimplemented
 from serving.json_echo import echo
 from serving.json_values import JsonObject, JsonValue, b64_text, type_name
@@ -64,7 +65,7 @@ def tensor_from(value: JsonValue, name: str, dtype: str) -> Array:
     if array is None:
         _refuse(value, shape, 0, dtype)
         raise AssertionError("what cannot be converted has a mistake")
-    return array.reshape(shape)
+    return shaped(array, shape)
 
 
 def _shape(value: JsonValue) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from serving.b64 import encode_b64
+from serving.deep_arrays import shape_of
 from serving.errors import InvalidArgument
 from serving.json_echo import INDENT, quoted
 from serving.json_numbers import number_texts
@@ -79,18 +80,20 @@ def _rows(outputs: Mapping[str, Array]) -> str:
 def _common_rows(outputs: Mapping[str, Array]) -> int:
     count: int | None = None
     for name, array in outputs.items():
-        if array.ndim == 0:
+        shape = shape_of(array)
+        if not shape:
             raise InvalidArgument(f"Tensor name: {name} has no shape information ")
-        if count is not None and len(array) != count:
+        if count is not None and shape[0] != count:
             raise InvalidArgument(
-                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {count}"
+                f"Tensor name: {name} has inconsistent batch size: {shape[0]} expecting: {count}"
             )
-        count = len(array)
+        count = shape[0]
     return count or 0
 
 
 def _row_texts(name: str, array: Array, level: int) -> list[str]:
-    return _inline(_element_texts(name, array, level + array.ndim - 1), array.shape, 1)
+    shape = shape_of(array)
+    return _inline(_element_texts(name, array, level + len(shape) - 1), shape, 1)
 
 
 def _row_object(columns: Sequence[tuple[str, list[str]]], row: int) -> str:
@@ -114,12 +117,13 @@ def _columns(outputs: Mapping[str, Array]) -> str:
 
 
 def _column_text(name: str, array: Array, level: int) -> str:
-    texts = _element_texts(name, array, level + array.ndim)
-    for depth in reversed(range(array.ndim)):
+    shape = shape_of(array)
+    texts = _element_texts(name, array, level + len(shape))
+    for depth in reversed(range(len(shape))):
         pad, end = f"\n{INDENT * (level + depth + 1)}", f"\n{INDENT * (level + depth)}"
         texts = [
             f"[{pad}{f',{pad}'.join(chunk)}{end}]" if chunk else "[]"
-            for chunk in _chunks(texts, array.shape, depth)
+            for chunk in _chunks(texts, shape, depth)
         ]
     return texts[0]
 

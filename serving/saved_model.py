@@ -17,6 +17,8 @@ import tensorflow as tf
 from google.protobuf import json_format, message, text_format
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
+from serving.deep_arrays import DeepArray
+from serving.deep_run import DeepCall
 from serving.errors import Code, Internal, InvalidArgument, NotFound, ServingError
 from serving.input_guard import refuse_deadly_shapes
 from serving.servable import Signature, TensorSpec
@@ -117,6 +119,7 @@ class SavedModelServable:
             name: _signature(definition) for name, definition in self._definitions.items()
         }
         self._calls: dict[tuple[str, float | None], _Call] = {}
+        self._deep_calls: dict[str, DeepCall] = {}
         self._compiling = threading.Lock()
 
     def run(
@@ -128,8 +131,12 @@ class SavedModelServable:
         call, dtypes = self._call(signature_name, timeout_seconds)
         arrays = [inputs[name] for name in signature.inputs]
         _check_dtypes(arrays, dtypes)
+        is_deep = any(isinstance(array, DeepArray) for array in arrays)
         try:
-            values = call(*arrays)
+            if is_deep:
+                values = self._deep_call(signature_name)(inputs, timeout_seconds)
+            else:
+                values = call(*arrays)
         except tf.errors.OpError as error:
             raise ServingError(error.message, Code(error.error_code)) from None
         except (TypeError, ValueError, RuntimeError) as error:
@@ -147,6 +154,7 @@ class SavedModelServable:
     def close(self) -> None:
         """See `Servable.close`."""
         self._calls.clear()
+        self._deep_calls.clear()
         self._session.close()
         del self._session
         gc.collect()
@@ -160,6 +168,13 @@ class SavedModelServable:
                         self.signatures[signature_name], timeout_seconds
                     )
         return self._calls[key]
+
+    def _deep_call(self, signature_name: str) -> DeepCall:
+        with self._compiling:
+            if signature_name not in self._deep_calls:
+                signature = self.signatures[signature_name]
+                self._deep_calls[signature_name] = DeepCall(self._session, signature)
+            return self._deep_calls[signature_name]
 
     def _compiled(self, signature: Signature, timeout_seconds: float | None) -> _Call:
         """A call without the work that `Session.run` repeats each time (33 µs instead of 214)."""

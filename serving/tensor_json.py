@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from serving.deep_arrays import shape_of, shaped
 from serving.errors import InvalidArgument, ServingError
 from serving.json_echo import echo
 from serving.json_tensor import RANK_MAX, NeedsExactValues, tensor_from
@@ -151,21 +152,21 @@ class _Column:
         first = self.rows[0] if self.rows else row
         if row.size != first.size:
             raise InvalidArgument(f"Expecting tensor size: {first.size} but got: {row.size}")
-        if row.shape != first.shape:
+        if shape_of(row) != shape_of(first):
             shapes = f"Expecting shape {_shape_text(first)} but got: {_shape_text(row)}"
             raise InvalidArgument(shapes)
         self.rows.append(row)
 
     def tensor(self, count: int) -> Array:
         """Put `count` rows together; a key given twice left more, and the first values count."""
-        shape = (count, *self.rows[0].shape)
+        shape = (count, *shape_of(self.rows[0]))
         if len(shape) > RANK_MAX:
             raise InvalidArgument(f"tensor parsing error: {self.name}")
-        return np.stack(self.rows[:count]).reshape(shape)
+        return shaped(np.concatenate([row.reshape(-1) for row in self.rows[:count]]), shape)
 
 
 def _shape_text(array: Array) -> str:
-    return f"[{','.join(map(str, array.shape))}]"
+    return f"[{','.join(map(str, shape_of(array)))}]"
 
 
 def _from_columns(value: JsonValue, specs: Specs) -> dict[str, Array]:
