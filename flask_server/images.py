@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import threading
 import warnings
 from dataclasses import dataclass, field
@@ -17,13 +18,30 @@ from model_config import ConfigError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL.ImageFile import ImageFile
 
     from flask_server.settings import Settings
 
+# How much larger than needed a JPEG stays when it is decoded small. Measured on photos, pixels from 0 to 255: resized from
+# there to 224 they differ by 0.15 on average from a full decode; at 2 it is 0.37, and scores move by up to 0.09.
+_SMALL_ENOUGH = 2.5
 _MODES = {"rgb": "RGB", "grayscale": "L"}
 _log = logging.getLogger(__name__)
 # Pillow only warns of an image that would fill the memory.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded image, upright, in the model's colours."""
+
+    image: Image.Image
+    """Mode RGB or L."""
+    box: tuple[float, float, float, float] | None = None
+    """Left, upper, right, lower: the part that shows the photo, where that is not the whole.
+
+    A JPEG decoded small is rounded up to whole pixels; the last row and column may hold only a part of one.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +71,14 @@ class ImageReader:
 
     def read(
         self, encoded: bytes, color_mode: str, *, at_least: tuple[int, int] | None = None
-    ) -> Image.Image:
-        """Decode an image, upright, in mode RGB or L.
+    ) -> Picture:
+        """Decode an image.
 
         Args:
             encoded: The file's bytes.
             color_mode: `rgb` or `grayscale`.
-            at_least: Height and width that suffice: a larger JPEG may be decoded to a half, quarter or eighth, as
-                long as it stays at least twice that large. None: decode it whole.
+            at_least: Height and width that it will be resized to: a larger JPEG may be decoded to a half, quarter or
+                eighth, as long as it stays so much larger that the result hardly differs. None: decode it whole.
 
         Raises:
             InvalidImage: It is no image of an allowed format, or is damaged.
@@ -80,18 +98,27 @@ class ImageReader:
                 _log.info("an image could not be decoded: %s: %s", type(error).__name__, error)
                 raise InvalidImage("The image is damaged or truncated.") from None
 
-    def _decoded(self, encoded: bytes, mode: str, at_least: tuple[int, int] | None) -> Image.Image:
+    def _decoded(self, encoded: bytes, mode: str, at_least: tuple[int, int] | None) -> Picture:
         with Image.open(io.BytesIO(encoded), formats=self.formats) as image:
             if image.width * image.height > self.max_pixels:
                 raise TooLarge(self._too_large())
-            if at_least is not None and image.format in ("JPEG", "MPO"):
-                side = 2 * max(at_least)  # height and width may still change places: see _upright
-                image.draft(None, (side, side))
+            box = None if at_least is None else _decode_small(image, max(at_least))
             image.load()
-            return _in_mode(_upright(image), mode)
+            upright = _upright(image)
+            # Turned round, the part of a pixel would be on another side; photos that need turning have none.
+            return Picture(_in_mode(upright, mode), box if upright is image else None)
 
     def _too_large(self) -> str:
         return f"The image has more than {self.max_pixels} pixels, the most that is taken."
+
+
+def _decode_small(image: ImageFile, side: int) -> tuple[float, float, float, float] | None:
+    """Let a JPEG be decoded at reduced size; the result is a `Picture.box`."""
+    if image.format not in ("JPEG", "MPO"):
+        return None
+    enough = math.ceil(side * _SMALL_ENOUGH)
+    reduced = image.draft(None, (enough, enough))
+    return reduced[1] if reduced else None
 
 
 def _upright(image: Image.Image) -> Image.Image:

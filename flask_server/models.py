@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from PIL.Image import Image
 
+    from flask_server.images import Picture
     from flask_server.replicas import ReplicaPool
     from flask_server.settings import Settings
     from model_config import ModelConfig
@@ -39,8 +39,8 @@ class Model:
     """One model with everything bound that its requests need."""
 
     config: ModelConfig
-    preprocess: Callable[[Image], NDArray[Any]]
-    """Image -> uint8 pixels [height, width, channels], or what the deployment's own function makes of it."""
+    preprocess: Callable[[Picture], NDArray[Any]]
+    """Picture -> uint8 pixels [height, width, channels], or what the deployment's own function makes of it."""
     decode: Decode
     upstream: Upstream
     places: Places
@@ -98,9 +98,10 @@ def _problem(config: ModelConfig, placement: Placement) -> str | None:
     )
 
 
-def _preprocess(config: ModelConfig, where: str) -> Callable[[Image], NDArray[Any]]:
+def _preprocess(config: ModelConfig, where: str) -> Callable[[Picture], NDArray[Any]]:
     if ":" in config.preprocess:
-        return _function(config.preprocess, f"{where}, key 'preprocess'")
+        function = _function(config.preprocess, f"{where}, key 'preprocess'")
+        return lambda picture: function(picture.image)
     size = cast(tuple[int, int], config.input_size)  # model_config sees to it
     return partial(resized_pixels, input_size=size, resize=config.resize)
 

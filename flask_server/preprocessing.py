@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from flask_server.images import Picture
+
     Convention = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 _FILTERS = {
@@ -31,13 +33,11 @@ _TORCH_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _TORCH_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
 
-def resized_pixels(
-    image: Image.Image, input_size: tuple[int, int], resize: str
-) -> NDArray[np.uint8]:
-    """Resize an image and return its pixels.
+def resized_pixels(picture: Picture, input_size: tuple[int, int], resize: str) -> NDArray[np.uint8]:
+    """Resize a picture and return its pixels.
 
     Args:
-        image: Mode RGB or L.
+        picture: In the model's colours.
         input_size: Height, width in pixels, as Keras orders them.
         resize: A key of `model_config`'s filters; all but `nearest` are antialiased, as Pillow does.
 
@@ -45,11 +45,10 @@ def resized_pixels(
         uint8 [height, width, channels].
     """
     height, width = input_size
-    if image.size != (
-        width,
-        height,
-    ):  # Pillow wants width first; this is the one place that turns them round
-        image = image.resize((width, height), _FILTERS[resize])
+    image = picture.image
+    # Pillow wants width first; this is the one place that turns them round.
+    if image.size != (width, height):
+        image = image.resize((width, height), _FILTERS[resize], box=picture.box)
     return np.asarray(image).reshape(height, width, -1)
 
 

@@ -87,11 +87,11 @@ def _prepared(encoded: bytes | InvalidImage, model: Model, router: Router) -> Pr
     facts().image_bytes.append(len(encoded))
     try:
         with facts().stage("decode"):
-            image = router.reader.read(encoded, model.config.color_mode, at_least=model.enough)
+            picture = router.reader.read(encoded, model.config.color_mode, at_least=model.enough)
     except RouterError as error:
         return error
     with facts().stage("preprocess"):
-        return model.preprocess(image)
+        return model.preprocess(picture)
 
 
 def _refuse_if_none_is_good(arrays: Sequence[Prepared], batch: Batch) -> None:

@@ -11,10 +11,18 @@ from PIL import Image
 
 from flask_server.errors import InvalidImage, TooLarge
 from flask_server.images import ImageReader
+from flask_server.preprocessing import resized_pixels
 from flask_server.settings import IMAGE_FORMATS
 from tests.flask_server.conftest import encoded
 
 READER = ImageReader(IMAGE_FORMATS, max_pixels=1_000_000)
+
+
+def read(file: bytes, color_mode: str, at_least: tuple[int, int] | None = None) -> Image.Image:
+    """The decoded image."""
+    return READER.read(file, color_mode, at_least=at_least).image
+
+
 RAMP = np.linspace(0, 255, 64, dtype=np.uint8).reshape(8, 8)
 
 
@@ -35,7 +43,7 @@ def test_formats(kind: str) -> None:
     """Every allowed format is read, to RGB and to grey."""
     file = saved(ramp("RGB"), kind)
     for color_mode, mode in (("rgb", "RGB"), ("grayscale", "L")):
-        image = READER.read(file, color_mode)
+        image = read(file, color_mode)
         assert (image.mode, image.size) == (mode, (8, 8))
         assert np.abs(np.asarray(image.convert("L"), np.int16) - RAMP).max() < 12
 
@@ -59,7 +67,7 @@ def test_formats(kind: str) -> None:
 def test_modes(mode: str, kind: str) -> None:
     """Every colour mode becomes RGB."""
     source = ramp("L").convert("RGB").convert("LAB") if mode == "LAB" else ramp(mode)
-    image = READER.read(saved(source, kind), "rgb")
+    image = read(saved(source, kind), "rgb")
     assert (image.mode, image.size) == ("RGB", (8, 8))
 
 
@@ -67,7 +75,7 @@ def test_modes(mode: str, kind: str) -> None:
 def test_sixteen_bits(kind: str) -> None:
     """16 bits a pixel are scaled to 8, not clipped."""
     wide = Image.fromarray(RAMP.astype(np.uint16) * 257)
-    image = READER.read(saved(wide, kind), "grayscale")
+    image = read(saved(wide, kind), "grayscale")
     assert np.abs(np.asarray(image, np.int16) - RAMP).max() <= 1
 
 
@@ -77,7 +85,7 @@ def test_sixteen_bits(kind: str) -> None:
 def test_wide_tiff(dtype: Any, factor: float) -> None:
     """Floats from 0 to 1 or 0 to 255, and 32-bit integers, become 8 bits."""
     wide = Image.fromarray((RAMP * dtype(factor)).astype(dtype))
-    image = READER.read(saved(wide, "TIFF"), "rgb")
+    image = read(saved(wide, "TIFF"), "rgb")
     assert np.abs(np.asarray(image, np.int16)[..., 0] - RAMP).max() <= 1
 
 
@@ -89,7 +97,7 @@ def test_exif_orientation(kind: str, orientation: int) -> None:
     exif[0x0112] = orientation
     picture = Image.new("RGB", (20, 12))
     picture.paste((255, 255, 255), (0, 0, 10, 6))
-    image = READER.read(saved(picture, kind, exif=exif), "grayscale")
+    image = read(saved(picture, kind, exif=exif), "grayscale")
     white = np.asarray(image, np.int16) > 128
     corner = {
         1: (0, 0),
@@ -113,7 +121,7 @@ def test_exif_orientation(kind: str, orientation: int) -> None:
 def test_damaged_exif() -> None:
     """An EXIF block that cannot be read says nothing; the photo is read."""
     file = saved(ramp("RGB"), "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff" + b"\xff" * 30)
-    assert READER.read(file, "rgb").size == (8, 8)
+    assert read(file, "rgb").size == (8, 8)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM"])
@@ -123,14 +131,14 @@ def test_truncated(kind: str) -> None:
     file = saved(Image.fromarray(noise), kind)
     for end in (0, 1, 10, len(file) // 3, len(file) * 2 // 3):
         with pytest.raises(InvalidImage):
-            READER.read(file[:end], "rgb")
+            read(file[:end], "rgb")
 
 
 def test_formats_that_are_not_allowed() -> None:
     """A format outside the allow-list is refused even if Pillow could read it."""
     for kind in ("ICO", "TGA", "PDF", "EPS", "JPEG2000", "PCX", "SGI"):
         with pytest.raises(InvalidImage, match="known format"):
-            READER.read(saved(ramp("RGB"), kind), "rgb")
+            read(saved(ramp("RGB"), kind), "rgb")
 
 
 def test_bomb_is_refused_before_it_is_decoded() -> None:
@@ -145,21 +153,22 @@ def test_bomb_is_refused_before_it_is_decoded() -> None:
         header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
         file = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
         with pytest.raises(TooLarge):
-            READER.read(file, "rgb")
+            read(file, "rgb")
 
 
 def test_large_jpeg_is_decoded_small() -> None:
-    """A JPEG is decoded at reduced size where that suffices, never below twice the wanted size."""
+    """A JPEG is decoded at reduced size where that suffices, never below two and a half times the wanted size."""
     file = saved(Image.new("RGB", (800, 600)), "JPEG")
-    assert READER.read(file, "rgb", at_least=(70, 70)).size == (200, 150)
-    assert READER.read(file, "rgb").size == (800, 600)
+    assert read(file, "rgb", at_least=(60, 60)).size == (200, 150)
+    assert read(file, "rgb", at_least=(61, 61)).size == (400, 300)
+    assert read(file, "rgb").size == (800, 600)
 
 
 def test_animation() -> None:
     """Of an animation the first frame counts."""
     red, blue = Image.new("RGB", (4, 4), (255, 0, 0)), Image.new("RGB", (4, 4), (0, 0, 255))
     for kind in ("GIF", "WEBP", "PNG", "TIFF"):
-        image = READER.read(saved(red, kind, save_all=True, append_images=[blue]), "rgb")
+        image = read(saved(red, kind, save_all=True, append_images=[blue]), "rgb")
         assert image.getpixel((0, 0))[0] > 240  # type: ignore[index]
 
 
@@ -167,16 +176,31 @@ def test_phone_photo_of_several_pictures() -> None:
     """A multi-picture JPEG, as phones make them, is a JPEG."""
     red, blue = Image.new("RGB", (40, 40), (255, 0, 0)), Image.new("RGB", (40, 40), (0, 0, 255))
     file = saved(red, "MPO", save_all=True, append_images=[blue])
-    assert READER.read(file, "rgb", at_least=(4, 4)).getpixel((0, 0))[0] > 240  # type: ignore[index]
+    assert read(file, "rgb", at_least=(4, 4)).getpixel((0, 0))[0] > 240  # type: ignore[index]
 
 
 def test_alpha_is_dropped_as_keras_does() -> None:
     """Transparent pixels keep their colour, as keras.utils.load_img has it."""
-    assert READER.read(saved(Image.new("RGBA", (2, 2), (9, 8, 7, 0)), "PNG"), "rgb").getpixel(
-        (0, 0)
-    ) == (9, 8, 7)
+    assert read(saved(Image.new("RGBA", (2, 2), (9, 8, 7, 0)), "PNG"), "rgb").getpixel((0, 0)) == (
+        9,
+        8,
+        7,
+    )
 
 
 def test_encoded_helper_makes_what_it_says() -> None:
     """The test picture has the colour asked for."""
-    assert READER.read(encoded((1, 2, 3)), "rgb").getpixel((0, 0)) == (1, 2, 3)
+    assert read(encoded((1, 2, 3)), "rgb").getpixel((0, 0)) == (1, 2, 3)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (637, 475), (479, 638)])
+def test_decoding_small_changes_hardly_anything(size: tuple[int, int]) -> None:
+    """Resized from a small decode, a photo is what it is resized from a full one, fractions of pixels included."""
+    waves = [np.sin(np.linspace(0, end, length)) for end, length in zip((9, 14), size, strict=True)]
+    grey = np.uint8(127 + 60 * (waves[1][:, None] + waves[0]))
+    file = saved(Image.fromarray(grey).convert("RGB"), "JPEG", quality=95)
+    small = READER.read(file, "rgb", at_least=(40, 40))
+    assert small.image.width < size[0]
+    ours = resized_pixels(small, (40, 40), "bilinear").astype(int)
+    full = resized_pixels(READER.read(file, "rgb"), (40, 40), "bilinear").astype(int)
+    assert np.abs(ours - full).mean() < 0.35
