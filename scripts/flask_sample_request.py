@@ -23,7 +23,7 @@ def main() -> None:
     labels = ask(
         f"{arguments.url.rstrip('/')}/{model}/predict/",
         hint="start it with `make run`, or name its address with --url",
-        form={"b64": base64.b64encode(image).decode()},
+        body={"b64": base64.b64encode(image).decode()},
         params={"top": str(arguments.top)} if arguments.top else {},
     )
     print_labels(labels)

@@ -15,12 +15,20 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 60.0
 
 
+class BusyError(UserError):
+    """The server cannot answer now, but may soon."""
+
+    def __init__(self, sentence: str, retry_after_seconds: float) -> None:
+        super().__init__(sentence)
+        self.retry_after_seconds = retry_after_seconds
+
+
 def ask(
     url: str,
     *,
     hint: str,
     json: object = None,
-    form: Mapping[str, str] | None = None,
+    body: Mapping[str, str] | bytes | None = None,
     params: Mapping[str, str] | None = None,
 ) -> object:
     """Send a request, a POST if there is something to send, and return the JSON of its answer.
@@ -29,16 +37,17 @@ def ask(
         url: Where to.
         hint: What to do when nobody answers there.
         json: What is sent as JSON.
-        form: What is sent as a form.
+        body: What is sent as a form, or as it is.
         params: The query.
 
     Raises:
+        BusyError: The server says that it cannot answer now.
         UserError: Nobody answers, or the answer is a failure or no JSON; the sentence quotes the server's own.
     """
-    method = "GET" if json is None and form is None else "POST"
+    method = "GET" if json is None and body is None else "POST"
     try:
         response = requests.request(
-            method, url, json=json, data=form, params=params, timeout=TIMEOUT_SECONDS
+            method, url, json=json, data=body, params=params, timeout=TIMEOUT_SECONDS
         )
     except requests.Timeout:
         raise UserError(f"{url} did not answer within {TIMEOUT_SECONDS:g} s.") from None
@@ -57,8 +66,16 @@ def _answer(response: requests.Response, hint: str) -> object:
             f"{response.url} answered {response.status_code} without JSON; is it the right server? Otherwise {hint}."
         ) from None
     if not response.ok:
-        raise UserError(f"{response.url} answered {response.status_code}: {_reason(answer)}")
+        raise _failure(response, answer)
     return cast(object, answer)
+
+
+def _failure(response: requests.Response, answer: object) -> UserError:
+    sentence = f"{response.url} answered {response.status_code}: {_reason(answer)}"
+    if response.status_code not in (429, 503):
+        return UserError(sentence)
+    after = response.headers.get("Retry-After", "")
+    return BusyError(sentence, float(after) if after.isdecimal() else 1.0)
 
 
 def _reason(answer: object) -> str:

@@ -1,0 +1,157 @@
+"""Ask the router about every picture in a folder, and write a CSV file with a line for each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts.command_line import UserError, run
+from scripts.http_request import BusyError, ask
+from scripts.prediction_table import Prediction, PredictionTable
+from scripts.time_left import TimeLeft
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+SUFFIXES = frozenset(
+    (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+HINT = "start the router with `make run`, or name its address with --url"
+ATTEMPTS = 4
+LONGEST_PAUSE_SECONDS = 10.0
+
+
+def main() -> None:
+    """Classify what is not in the table yet."""
+    arguments = _arguments()
+    pictures = find_pictures(arguments.folder)
+    url = _route(arguments.url, arguments.model)
+    with PredictionTable(arguments.out, top=arguments.top) as table:
+        left = [picture for picture in pictures if not table.has(_name(picture, arguments))]
+        print(
+            f"{len(pictures)} pictures, {len(pictures) - len(left)} of them done before", flush=True
+        )
+        progress = TimeLeft(len(left), "pictures")
+        for prediction in _predictions(left, url, arguments):
+            table.add(prediction)
+            progress.step(f"{table.failures} failed" if table.failures else "")
+    print(
+        f"{len(pictures)} lines in {arguments.out}, {table.failures} of them failures", flush=True
+    )
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """The files with a suffix of pictures in a folder and those below it, in the order of their names.
+
+    Raises:
+        UserError: It is no folder, or there is none.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder.")
+    pictures = [
+        file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
+    ]
+    if not pictures:
+        raise UserError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
+    return sorted(pictures)
+
+
+def _route(url: str, model: str) -> str:
+    """The model's route, once the router has said that it has it."""
+    base = url.rstrip("/")
+    ask(f"{base}/readyz", hint=HINT, params={"model": model})
+    return f"{base}/{quote(model)}/predict/"
+
+
+def _predictions(
+    pictures: Iterable[Path], url: str, arguments: argparse.Namespace
+) -> Iterator[Prediction]:
+    """Ask about several pictures at a time, and give each answer when it is there."""
+    with ThreadPoolExecutor(arguments.concurrency) as pool:
+        running: set[Future[Prediction]] = set()
+        try:
+            for picture in pictures:
+                name = _name(picture, arguments)
+                running.add(pool.submit(_classify, picture, name, url, arguments.top))
+                if len(running) >= 2 * arguments.concurrency:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            yield from (future.result() for future in running)
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _name(picture: Path, arguments: argparse.Namespace) -> str:
+    return picture.relative_to(arguments.folder).as_posix()
+
+
+def _classify(picture: Path, name: str, url: str, top: int) -> Prediction:
+    try:
+        answer = _ask_patiently(url, picture.read_bytes(), top)
+    except (UserError, OSError) as error:
+        return Prediction(name, error=str(error))
+    if not isinstance(answer, list):
+        return Prediction(name, error=f"The answer holds no labels: {str(answer)[:200]}")
+    return Prediction(name, labels=answer)
+
+
+def _ask_patiently(url: str, picture: bytes, top: int) -> object:
+    """Ask again when the server says that it cannot answer now."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return ask(url, hint=HINT, body=picture, params={"top": str(top)})
+        except BusyError as error:
+            time.sleep(min(error.retry_after_seconds, LONGEST_PAUSE_SECONDS))
+    return ask(url, hint=HINT, body=picture, params={"top": str(top)})
+
+
+def _whole_number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 up")
+    return int(text)
+
+
+def _arguments() -> argparse.Namespace:
+    port = os.environ.get("PORT") or "5000"
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Run again after an interruption: pictures that have a line are left out, failures are tried again.",
+    )
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="the pictures, in folders of any depth"
+    )
+    parser.add_argument("--model", required=True, metavar="NAME", help="which model of the router")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("predictions.csv"),
+        metavar="FILE",
+        help="default: %(default)s",
+    )
+    parser.add_argument(
+        "--top", type=_whole_number, default=1, metavar="N", help="labels a picture (default: 1)"
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=_whole_number,
+        default=4,
+        metavar="N",
+        help="pictures at a time (default: 4)",
+    )
+    parser.add_argument(
+        "--url", default=f"http://127.0.0.1:{port}", help="the router (default: %(default)s)"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)

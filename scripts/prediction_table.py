@@ -1,0 +1,86 @@
+"""A CSV file of predictions that grows line by line and can be taken up again."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from scripts.command_line import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What became of one picture."""
+
+    file: str
+    labels: Sequence[Sequence[Any]] = ()
+    """`[[id, name, score], ...]`, best first."""
+    error: str = ""
+
+
+class PredictionTable:
+    """The file: `file,error,id_1,name_1,score_1,...`, one line a picture, on disk as soon as it is known."""
+
+    def __init__(self, path: Path, *, top: int) -> None:
+        """Open the file, or make it; lines of failures and a half-written last line are dropped.
+
+        Raises:
+            UserError: It cannot be written, or is another kind of table.
+        """
+        self.failures = 0
+        self._header = ["file", "error"]
+        for rank in range(1, top + 1):
+            self._header += [f"id_{rank}", f"name_{rank}", f"score_{rank}"]
+        done = self._read(path)
+        self._done = {row[0] for row in done}
+        beside = path.with_name(path.name + ".new")
+        try:
+            beside.write_text(_csv_text([self._header, *done]), encoding="utf-8", newline="")
+            beside.replace(path)
+            self._file = path.open("a", encoding="utf-8", newline="")
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror}.") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def has(self, file: str) -> bool:
+        """Whether a picture has its line already."""
+        return file in self._done
+
+    def add(self, prediction: Prediction) -> None:
+        """Write a picture's line."""
+        self.failures += bool(prediction.error)
+        row = [prediction.file, prediction.error]
+        for label_id, name, score in prediction.labels:
+            row += [label_id, name, f"{score:.6f}"]
+        self._file.write(_csv_text([row + [""] * (len(self._header) - len(row))]))
+        self._file.flush()
+
+    def _read(self, path: Path) -> list[list[str]]:
+        """The whole lines of pictures that did not fail."""
+        try:
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+        except (OSError, UnicodeDecodeError):
+            raise UserError(f"{path} cannot be read as a table; name another with --out.") from None
+        rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
+        if text and (not rows or rows[0] != self._header):
+            raise UserError(
+                f"{path} is not a table of this kind and --top; delete it, or name another with --out."
+            )
+        return [row for row in rows[1:] if len(row) == len(self._header) and not row[1]]
+
+
+def _csv_text(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
