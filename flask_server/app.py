@@ -13,6 +13,7 @@ from flask_server import (
     problems,
     proxies,
     routes,
+    security,
     timing,
 )
 from flask_server.router import Router
@@ -47,6 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     correlation.init_app(app)
     timing.init_app(app)
     cors.init_app(app, settings)
+    security.init_app(app, settings)
     problems.init_app(app)
     # The routes; whatever else the router offers is one more file attached here.
     routes.init_app(app, router)

@@ -36,6 +36,9 @@ _PREFLIGHT_SECONDS = 7200  # the longest that Chromium keeps an answer
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Answer preflights, and mark answers as readable, for the allowed origins."""
+    app.after_request(
+        _share_timing
+    )  # before CORS, for what runs after a request runs in the opposite order
     CORS(
         app,
         origins=list(settings.cors_origins),
@@ -45,7 +48,6 @@ def init_app(app: Flask, settings: Settings) -> None:
         max_age=_PREFLIGHT_SECONDS,
         always_send=False,
     )
-    app.after_request(_share_timing)
 
 
 def _share_timing(response: Response) -> Response:
