@@ -59,6 +59,7 @@ def predict(model: Model, router: Router) -> Response:
     with facts().stage("queue"):
         place = model.places.take(call.deadline, call.client)
     with place:
+        model.upstream.refuse_if_down(call)
         arrays = [_prepared(encoded, model, router) for encoded in batch.images]
         _refuse_if_none_is_good(arrays, batch)
         labels = _labels(model, arrays, call, top)

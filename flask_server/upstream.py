@@ -63,6 +63,15 @@ class Upstream:
         self._budget.earn()
         return self._ask(call, lambda replica: self._predict_on(replica, arrays, call))
 
+    def refuse_if_down(self, call: Call) -> None:
+        """Before work is put into a request: if every replica failed when last asked, see whether one is back.
+
+        Raises:
+            UpstreamError: None is.
+        """
+        if all(replica.failures for replica in self._replicas.all):
+            self._ask(call, lambda replica: self._versions.look_again(replica, call))
+
     def states(self) -> dict[int, str]:
         """Version -> state, newest first; a version available on any replica is AVAILABLE.
 

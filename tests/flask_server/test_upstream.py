@@ -294,3 +294,15 @@ def test_one_of_two_replicas_dies(
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_nothing_is_decoded_for_a_model_that_is_down(client_of: Callable[..., FlaskClient]) -> None:
+    """While no replica answers, a request is refused before its image is decoded; recovery needs no help."""
+    port = free_port()
+    client = client_of(upstream=[f"http://127.0.0.1:{port}"])
+    first, second = (client.post(PATH, data=RED) for _ in range(2))
+    assert (first.status_code, second.status_code) == (503, 503)
+    assert "decode;" in first.headers["Server-Timing"]
+    assert "decode;" not in second.headers["Server-Timing"]
+    with ToyModelServer(port):
+        assert client.post(PATH, data=RED).status_code == 200
