@@ -191,6 +191,21 @@ def test_idle_connections_cost_no_thread(router: Router) -> None:
         assert router.predict() == 200
 
 
+def test_client_that_goes_away_frees_its_place(tmp_path: Path, toy: ToyModelServer) -> None:
+    """A client that hangs up while the model computes leaves its place to the next."""
+    limits = {"MODEL_CONCURRENCY": "1", "MODEL_QUEUE": "0", "DRAIN_SECONDS": "0"}
+    with started(tmp_path, table(toy), **limits) as router:
+        assert router.predict() == 200
+        toy.model.delay_seconds = 20
+        with socket.create_connection(("127.0.0.1", router.port)) as impatient:
+            impatient.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(RED) + RED)
+            wait_until(lambda: len(toy.model.requests) == 2, seconds=5, what="the model computes")
+            assert router.predict() == 503
+        toy.model.delay_seconds = 0
+        wait_until(lambda: router.predict() == 200, seconds=5, what="the place is free again")
+        wait_until(lambda: "status=499" in router.program.output(), seconds=5, what="it is logged")
+
+
 def test_memory(router: Router) -> None:
     """A worker stays under 80 MB after some requests, and imports no TensorFlow."""
     for _ in range(20):
