@@ -1,8 +1,9 @@
-"""Ask the model server itself, without the router: preprocess the image here, send floats, decode the scores here."""
+"""Ask the model server itself, without the router: preprocess an image here, send floats, decode the scores here."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,18 +29,31 @@ MAX_PIXELS = 100_000_000
 
 
 def main() -> None:
-    """Post one image as a list of floats to the model server's `:predict`."""
+    """Post to the model server's `:predict`, and print the labels of each instance."""
     arguments = _arguments()
     deployment = read_models(arguments.models)
     config = pick_model(deployment, arguments.model or next(iter(deployment.models)))
-    pixels = preprocessed(read_image(arguments.image), config)
+    if arguments.json:
+        request = _read_request(arguments.json)
+    else:
+        pixels = preprocessed(read_image(arguments.image), config)
+        request = {"signature_name": "serving_default", "instances": [pixels.tolist()]}
     url = arguments.url or model_server_url(config)
-    answer = ask(
-        f"{url.rstrip('/')}/v1/models/{config.servable}:predict",
-        hint=HINT,
-        json={"signature_name": "serving_default", "instances": [pixels.tolist()]},
-    )
-    print_labels(decoded(answer, config, arguments.top or config.top))
+    predict = f"{url.rstrip('/')}/v1/models/{config.servable}:predict"
+    answer = ask(predict, hint=HINT, json=request)
+    for number, labels in enumerate(decoded(answer, config, arguments.top or config.top)):
+        if number:
+            print()
+        print_labels(labels)
+
+
+def _read_request(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"The request {path} cannot be read: {error.strerror}.") from None
+    except ValueError:
+        raise UserError(f"The request {path} is not JSON text.") from None
 
 
 def preprocessed(encoded: bytes, config: ModelConfig) -> np.ndarray:
@@ -62,26 +76,26 @@ def preprocessed(encoded: bytes, config: ModelConfig) -> np.ndarray:
     return CONVENTIONS[config.preprocess](resized_pixels(image, config.input_size, config.resize))
 
 
-def decoded(answer: object, config: ModelConfig, top: int) -> object:
-    """The labels `[[id, name, score], ...]` in an answer to one instance.
+def decoded(answer: object, config: ModelConfig, top: int) -> list[object]:
+    """The labels `[[id, name, score], ...]` of each instance in an answer.
 
     Raises:
         UserError: The answer is not a list of scores, or not one for each label.
     """
     match answer:
-        case {"predictions": [list(scores)]}:
+        case {"predictions": [[*_], *_] as rows}:
             try:
-                return top_labels(np.asarray(scores, np.float32), top, config.labels)
-            except (RouterError, ValueError) as error:
+                return [top_labels(np.asarray(row, np.float32), top, config.labels) for row in rows]
+            except (RouterError, ValueError, TypeError) as error:
                 raise UserError(str(error)) from None
     raise UserError(f"The model server answered no scores: {str(answer)[:200]}")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "-i", "--image", type=Path, required=True, metavar="IMAGE", help="an image file"
-    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("-i", "--image", type=Path, metavar="IMAGE", help="an image file")
+    what.add_argument("--json", type=Path, metavar="FILE", help="a whole request, as it is")
     parser.add_argument(
         "--model", metavar="NAME", help="its table (default: the first of the models file)"
     )

@@ -1,0 +1,115 @@
+"""Train a small network on Fashion-MNIST, export it, and pack it with a request to try it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts.command_line import (
+    UserError,
+    add_models_argument,
+    read_models,
+    run,
+    tensorflow_chatter_hidden,
+)
+from scripts.models_file import add_table, path_in
+from scripts.version_archive import pack
+
+if TYPE_CHECKING:
+    from model_config import Deployment, ModelConfig
+    from scripts.small_cnn import LabelledImages
+
+LABELS = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Train, say how good it is on the test pictures, export; with `--out`, pack."""
+    arguments = _arguments()
+    config = _table(read_models(arguments.models), arguments.model)
+    with tensorflow_chatter_hidden():
+        # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
+        from scripts import fashion_mnist_data, small_cnn  # noqa: PLC0415
+        from serving.export.keras_export import export_model  # noqa: PLC0415
+    learn, test = fashion_mnist_data.load(arguments.data)
+    print(f"{config.name}: training on {len(learn.images)} pictures of clothes", flush=True)
+    model = small_cnn.train(learn, epochs=arguments.epochs, seed=arguments.seed)
+    share = small_cnn.accuracy(model, test)
+    print(f"held-out accuracy: {share:.1%} of {len(test.images)} pictures", flush=True)
+    folder = export_model(model, config, version=arguments.version)
+    print(f"{config.name}: version {folder.name} is in {folder}", flush=True)
+    if arguments.out:
+        _write_package(folder, test, arguments.out)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Exit status: 1 for a mistake, 3 when the pictures cannot be had.",
+    )
+    add_models_argument(parser)
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        default="fashion_mnist",
+        help="its table, added if it is not there (default: fashion_mnist)",
+    )
+    parser.add_argument(
+        "--version", metavar="N", help="the version to write, such as 00000123 (default: the next)"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the four files of the data set (default: Keras downloads them)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write model.tar.gz and predict.json there"
+    )
+    parser.add_argument("--epochs", type=int, default=8, help="at most so many (default: 8)")
+    parser.add_argument("--seed", type=int, default=0, help="makes a run repeatable (default: 0)")
+    return parser.parse_args()
+
+
+def _table(deployment: Deployment, name: str) -> ModelConfig:
+    """The model's table, which is added if it is not there.
+
+    Raises:
+        UserError: It says what these pictures are not.
+    """
+    table = {
+        "train": path_in(Path(__file__), deployment),
+        "color_mode": "grayscale",
+        "input_size": [28, 28],
+        "labels": list(LABELS),
+    }
+    comment = "clothes, 28x28, bright on dark (scripts/train_fashion_mnist.py)"
+    config = add_table(deployment, name, table, comment=comment).models[name]
+    if (config.input_size, config.color_mode, config.preprocess) != ((28, 28), "grayscale", "none"):
+        raise UserError(
+            f'The table [{name}] must say input_size = [28, 28], color_mode = "grayscale" and'
+            ' preprocess = "none" for these pictures.'
+        )
+    return config
+
+
+def _write_package(version: Path, test: LabelledImages, folder: Path) -> None:
+    """The version as one file, and three test pictures as a request to a model server."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pack(version, folder / "model.tar.gz")
+    instances = test.images[:3].astype(float).tolist()
+    request = {"signature_name": "serving_default", "instances": instances}
+    (folder / "predict.json").write_text(json.dumps(request), encoding="utf-8")
+    shown = ", ".join(LABELS[number] for number in test.classes[:3])
+    print(f"{folder / 'model.tar.gz'} and {folder / 'predict.json'} (three pictures: {shown})")
+
+
+if __name__ == "__main__":
+    run(main)
