@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import selectors
 import signal
 import ssl
 import threading
 import time
-from functools import cache, partial
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
 
 import orjson
-from gunicorn import http, util
+from gunicorn import util
 from gunicorn.http import errors as http_errors
-from gunicorn.http.unreader import SocketUnreader
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import ThreadWorker
 
+from flask_server.connection import Connection
 from flask_server.errors import RequestTimeout
 from flask_server.problems import CONTENT_TYPE, document
 from flask_server.served_app import served_app
@@ -40,59 +41,9 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (http_errors.ParseException, 400),
     (ssl.SSLError, 400),
 )
+_MOST_HELD_BYTES = 256 * 2**20
+_TOO_SLOW = "The request was not received whole in time."
 _log = logging.getLogger(__name__)
-
-
-class TimedUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
-    """Reads a request from its connection until `deadline`, however slowly it trickles."""
-
-    deadline = 0.0
-
-    def chunk(self, size_hint: int | None = None) -> bytes:
-        """The next bytes of the request.
-
-        Raises:
-            RequestTimeout: The deadline has passed.
-        """
-        left = self.deadline - time.monotonic()
-        try:
-            self.sock.settimeout(max(left, 0.001))
-            data: bytes = super().chunk(size_hint)
-        except TimeoutError:
-            raise RequestTimeout("The request was not received whole in time.") from None
-        return data
-
-
-class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
-    """One client's connection."""
-
-    initialized: bool
-    sock: socket.socket
-    receive_timeout = 30.0
-
-    def init(self) -> None:
-        """Shake hands (TLS) and set up the parser, once."""
-        if self.initialized:
-            return
-        self.initialized = True
-        self.sock.settimeout(self.receive_timeout)
-        if self.cfg.is_ssl:
-            context = _tls_context(self.cfg.certfile, self.cfg.keyfile)
-            self.sock = context.wrap_socket(self.sock, server_side=True)
-        self.parser = http.get_parser(self.cfg, self.sock, self.client)
-        self.parser.unreader = TimedUnreader(self.sock)
-
-    def expect_request(self) -> None:
-        """Start the time in which the next request must arrive."""
-        self.init()
-        self.parser.unreader.deadline = time.monotonic() + self.receive_timeout
-
-
-@cache
-def _tls_context(certificate: str, key: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    return context
 
 
 class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -101,6 +52,12 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     wsgi: Flask
     SIGNALS: ClassVar = [one for one in ThreadWorker.SIGNALS if one != signal.SIGHUP]
 
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self.receiving: dict[Connection, None] = {}
+        """Connections that wait for a request, or for the rest of one; in the order in which they began."""
+        self._held_bytes = 0
+
     def init_signals(self) -> None:
         """SIGHUP reads the models again instead of ending the process."""
         signal.signal(signal.SIGHUP, self.handle_hup)
@@ -108,32 +65,76 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().init_signals()
 
     def accept(self, listener: socket.socket) -> None:
-        """Take a connection; it costs no thread until its first bytes are there."""
+        """Take a connection; it costs no thread until a request is there."""
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
-        connection = Connection(self.cfg, client, address, listener.getsockname())
-        connection.receive_timeout = self.app.settings.receive_timeout
-        connection.timeout = time.monotonic() + self.cfg.keepalive
         self.nr_conns += 1
-        self.pending_conns.append(connection)
-        readable = partial(self.on_pending_socket_readable, connection)
-        self.poller.register(client, selectors.EVENT_READ, readable)
+        self._wait_for_request(Connection(self.cfg, client, address, listener.getsockname()))
+
+    def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
+        """A kept-alive connection has something to say again."""
+        self.poller.unregister(client)
+        self.keepalived_conns.remove(conn)
+        self._wait_for_request(conn)
+        self._receive(conn, client)
+
+    def _wait_for_request(self, conn: Connection) -> None:
+        conn.wait(self.cfg.keepalive)
+        self.receiving[conn] = None
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
+
+    def _receive(self, conn: Connection, _: socket.socket) -> None:
+        before = len(conn.received)
+        try:
+            whole = conn.receive(self.app.settings)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._give_up(conn)
+            return
+        self._held_bytes += len(conn.received) - before
+        if whole:
+            self._leave_poller(conn)
+            conn.data_ready = True
+            self.enqueue_req(conn)
+        elif self._held_bytes > _MOST_HELD_BYTES:
+            self._give_up(conn, 503, "Too many requests are being received; try again in a moment.")
+
+    def _leave_poller(self, conn: Connection) -> None:
+        self.poller.unregister(conn.sock)
+        del self.receiving[conn]
+        self._held_bytes -= len(conn.received)
+
+    def _give_up(self, conn: Connection, status: int = 408, detail: str = _TOO_SLOW) -> None:
+        """Close a connection whose request will not be answered; say why if one had begun."""
+        self._leave_poller(conn)
+        if conn.received:
+            with contextlib.suppress(OSError):
+                conn.sock.send(_raw_response(status, detail))
+        self.nr_conns -= 1
+        conn.close()
+
+    def murder_pending(self) -> None:
+        """Gunicorn calls this about every second: give up what has taken too long."""
+        now = time.monotonic()
+        for conn in [one for one in self.receiving if one.deadline <= now]:
+            self._give_up(conn)
 
     def handle(self, conn: Connection) -> object:
         """Answer one request; runs in a thread."""
         conn.sock.setblocking(True)
         try:
-            conn.expect_request()
+            conn.begin(self.app.settings.receive_timeout)
         except OSError as error:
             _log.debug("no TLS handshake: %s", error)
             return False
         keep = super().handle(conn)
-        if not keep:
-            util.close_graceful(
-                conn.sock
-            )  # may wait for the client: here, not in the thread of all connections
+        if keep:
+            conn.finish()
+        else:  # closing may have to wait for the client: here, not in the thread that serves all connections
+            util.close_graceful(conn.sock)
         return keep
 
     def handle_error(
@@ -155,8 +156,9 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _cap_keepalive(self, deadline: float) -> None:
         """When stopping, wait no longer for connections that have sent nothing yet than for idle ones."""
         super()._cap_keepalive(deadline)
-        for connection in self.pending_conns:
-            connection.timeout = min(connection.timeout, deadline)
+        for conn in self.receiving:
+            if not conn.received:
+                conn.deadline = min(conn.deadline, deadline)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM: not ready from now on; stop accepting a little later, when load balancers have noticed."""

@@ -177,10 +177,44 @@ def test_slow_senders_are_cut_off(router: Router, sent: bytes) -> None:
 def test_slow_senders_do_not_keep_others_waiting(router: Router) -> None:
     """While many connections trickle, others are answered."""
     with contextlib.ExitStack() as stack:
-        for _ in range(40):
+        for sent in (
+            b"GET /li",
+            POST,
+            POST + b"Content-Length: 90000\r\n\r\n" + b"x" * 50_000,
+        ) * 50:
             slow = stack.enter_context(socket.create_connection(("127.0.0.1", router.port)))
-            slow.sendall(b"GET /li")
+            slow.sendall(sent)
         assert router.predict() == 200
+
+
+def test_requests_one_after_another_in_one_packet(router: Router) -> None:
+    """Pipelined requests are answered in their order; so are those that come in pieces."""
+    body = POST + b"Content-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(RED) + RED
+    chunked = POST + b"Content-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunked += b"%x\r\n%b\r\n0\r\n\r\n" % (len(RED), RED)
+    last = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answers = router.raw(body + body + chunked + body + last)
+    assert answers.count(b"HTTP/1.1 200 OK") == 5, answers
+    assert answers.count(b'"r"') == answers.count(b"X-Model-Version: 1") == 4
+    with socket.create_connection(("127.0.0.1", router.port), timeout=5) as connection:
+        for piece in [body[start : start + 90] for start in range(0, len(body), 90)]:
+            connection.sendall(piece)
+            time.sleep(0.02)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(chunked[:100])
+        time.sleep(0.05)
+        connection.sendall(chunked[100:])
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_client_that_waits_to_be_asked(router: Router) -> None:
+    """A client that expects 100-continue is told to go on before it sends its body."""
+    head = POST + b"Content-Type: image/png\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", router.port), timeout=5) as connection:
+        connection.sendall(head % len(RED))
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(RED)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_idle_connections_cost_no_thread(router: Router) -> None:

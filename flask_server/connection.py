@@ -1,0 +1,148 @@
+"""One client's connection: its next request is gathered without a thread, so that slow senders cost none."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from gunicorn import http
+from gunicorn.http.unreader import SocketUnreader
+from gunicorn.workers.gthread import TConn
+
+from flask_server.errors import RequestTimeout
+
+if TYPE_CHECKING:
+    import socket
+
+    from flask_server.settings import Settings
+
+_RECEIVED_AT_ONCE = 256 * 1024
+_LARGEST_HEAD = 64 * 1024
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_LENGTH = re.compile(rb"\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r?\n", re.IGNORECASE)
+# A body of unknown length, and one that waits to be asked for: only the parser can go on with these.
+_NEEDS_PARSER = re.compile(rb"\n(transfer-encoding|expect)[ \t]*:", re.IGNORECASE)
+
+
+def request_length(received: bytes | bytearray, most_body: int) -> int | None:
+    """How many bytes must be there before a thread looks at a request.
+
+    Args:
+        received: What has arrived of it.
+        most_body: The largest body, in bytes, that is waited for; a longer one will be refused unread.
+
+    Returns:
+        Head and body together; the head alone if the body is to be read, or refused, by the thread; None while the
+        head is not whole.
+    """
+    head = _END_OF_HEAD.search(received, 0, _LARGEST_HEAD)
+    if head is None:
+        return None if len(received) < _LARGEST_HEAD else _LARGEST_HEAD
+    length = _LENGTH.search(received, 0, head.end())
+    if length is None or _NEEDS_PARSER.search(received, 0, head.end()):
+        return head.end()
+    body = int(length[1])
+    return head.end() + (body if body <= most_body else 0)
+
+
+class TimedUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
+    """Hands the parser what was gathered; reads the rest from the connection until `deadline`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.gathered = memoryview(b"")
+        self.deadline = 0.0
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """The next bytes of the request.
+
+        Raises:
+            RequestTimeout: The deadline has passed.
+        """
+        if self.gathered:
+            size = max(size_hint or 0, self.mxchunk)
+            piece, self.gathered = bytes(self.gathered[:size]), self.gathered[size:]
+            return piece
+        left = self.deadline - time.monotonic()
+        try:
+            self.sock.settimeout(max(left, 0.001))
+            data: bytes = super().chunk(size_hint)
+        except TimeoutError:
+            raise RequestTimeout("The request was not received whole in time.") from None
+        return data
+
+
+class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
+    """One client's connection, request after request."""
+
+    initialized: bool
+    sock: socket.socket
+
+    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:  # noqa: ANN401 - untyped there
+        super().__init__(cfg, sock, client, server)
+        self.received = bytearray()
+        self.deadline = 0.0
+        self._length: int | None = None
+
+    def receive(self, settings: Settings) -> bool:
+        """Take what has arrived of the next request.
+
+        Returns:
+            Whether a thread should go on with it. With TLS at once: only a thread can decrypt.
+
+        Raises:
+            OSError: Nothing is there, or the client has gone.
+        """
+        if self.cfg.is_ssl:
+            self.wait(settings.receive_timeout)
+            return True
+        data = self.sock.recv(_RECEIVED_AT_ONCE)
+        if not data:
+            raise ConnectionResetError
+        if not self.received:
+            self.wait(settings.receive_timeout)
+        self.received += data
+        self._length = self._length or request_length(self.received, settings.max_body_bytes)
+        return self._length is not None and len(self.received) >= self._length
+
+    def init(self) -> None:
+        """Shake hands (TLS) and set up the parser, once; runs in a thread."""
+        if self.initialized:
+            return
+        self.initialized = True
+        if self.cfg.is_ssl:
+            self.sock.settimeout(max(self.deadline - time.monotonic(), 0.001))
+            context = _tls_context(self.cfg.certfile, self.cfg.keyfile)
+            self.sock = context.wrap_socket(self.sock, server_side=True)
+        self.parser = http.get_parser(self.cfg, self.sock, self.client)
+        self.parser.unreader = TimedUnreader(self.sock)
+
+    def begin(self, receive_timeout: float) -> None:
+        """Give the parser what was received, and the rest of the time to read what is missing."""
+        self.init()
+        unreader = self.parser.unreader
+        unreader.gathered = memoryview(self.received)
+        unreader.deadline = self.deadline or time.monotonic() + receive_timeout
+        self.received, self._length, self.deadline = bytearray(), None, 0.0
+
+    def finish(self) -> None:
+        """Let gunicorn see what was received beyond the request: the beginning of the next one."""
+        unreader = self.parser.unreader
+        if unreader.gathered:
+            unreader.unread(bytes(unreader.gathered))
+            unreader.gathered = memoryview(b"")
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long for the next request to begin."""
+        self.sock.setblocking(False)
+        self.deadline = time.monotonic() + seconds
+
+
+@cache
+def _tls_context(certificate: str, key: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    return context
