@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CODE := auto_cmd.py supervisor model_config flask_server serving scripts
+SLOW := tensorflow or zoo or conformance or browser or deployment
 
 .PHONY: help install run test test-fast lint format bench clean
 
@@ -35,10 +36,10 @@ run: install
 	@$(BIN)/python auto_cmd.py $(ARGS)
 
 test: lint test-fast
-	$(BIN)/python -m pytest -m "tensorflow or zoo or conformance or browser"
+	$(BIN)/python -m pytest -m "$(SLOW)"
 
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not tensorflow and not zoo and not conformance and not browser"
+	$(BIN)/python -m pytest -m "not ($(SLOW))"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -14,8 +14,10 @@ from model_config import PROJECT, ConfigError
 from scripts.command_line import UserError, add_models_argument, read_models, run
 from scripts.kubernetes.cluster import STORES, Choices, Store, plan_cluster
 from scripts.kubernetes.folders import write_manifests
+from scripts.kubernetes.router import KEYS_SECRET
 
 ROUTER_IMAGE = "keras-front-door/router:0.1.0"
+EXISTING = "existing"
 SERVER_IMAGE = "tensorflow/serving:2.19.1"
 
 
@@ -55,7 +57,12 @@ def _arguments() -> argparse.Namespace:
         help="pvc://CLAIM, gs://BUCKET/PATH or s3://BUCKET/PATH, with a folder per servable",
     )
     parser.add_argument(
-        "--api-keys", type=Path, metavar="FILE", help="the router's keys file, to go into a Secret"
+        "--api-keys",
+        metavar=f"FILE|{EXISTING}",
+        help=f"the router's keys file, to go into a Secret; '{EXISTING}' where the Secret {KEYS_SECRET} is made otherwise",
+    )
+    parser.add_argument(
+        "--redis-url", metavar="URL", help="where the routers count rates and quotas together"
     )
     return parser.parse_args()
 
@@ -72,7 +79,9 @@ def _choices(arguments: argparse.Namespace) -> Choices:
         router_image=arguments.router_image,
         server_image=arguments.model_server_image,
         store=_store(arguments.model_store),
-        api_keys=_read(arguments.api_keys) if arguments.api_keys else None,
+        keys_wanted=arguments.api_keys is not None,
+        keys=None if arguments.api_keys in (None, EXISTING) else _read(Path(arguments.api_keys)),
+        redis_url=arguments.redis_url,
     )
 
 

@@ -86,11 +86,21 @@ def running(
     cwd: Path = ROOT,
 ) -> Iterator[Program]:
     """Run `python ARGUMENTS` in a process group of its own, killed whole when the block ends."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
+    with running_command(sys.executable, *arguments, log=log, env=environment, cwd=cwd) as program:
+        yield program
+
+
+@contextlib.contextmanager
+def running_command(
+    *command: str | Path, log: Path, env: Mapping[str, str] | None = None, cwd: Path = ROOT
+) -> Iterator[Program]:
+    """Likewise any command, with this environment alone (default: ours)."""
     with log.open("ab") as sink:
         process = subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
+            [*map(str, command)],
             cwd=cwd,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,

@@ -58,8 +58,12 @@ class Choices:
     router_image: str
     server_image: str
     store: Store
-    api_keys: bytes | None
-    """The keys file (hashes of keys), to be put into a Secret."""
+    keys_wanted: bool
+    """Whether only holders of an API key may call: the keys file is mounted from a Secret."""
+    keys: bytes | None
+    """The keys file (hashes of keys) to render into that Secret; None where somebody else makes it."""
+    redis_url: str | None
+    """Where the routers count rates and quotas together."""
 
 
 @dataclass(frozen=True, slots=True)

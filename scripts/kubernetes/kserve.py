@@ -63,7 +63,7 @@ def _transformer(cluster: Cluster, servable: Servable, config_digest: str) -> Ma
         "maxReplicas": 20,
         "annotations": {"keras-front-door/config": config_digest},
         "containers": [container],
-        "volumes": router.volumes(f"{servable.workload}-transformer"),
+        "volumes": router.volumes(cluster, f"{servable.workload}-transformer"),
     }
 
 

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from scripts.kubernetes.cluster import Cluster, Servable
     from scripts.kubernetes.yaml_files import Manifest
 
-IN_FLIGHT = "router_requests_in_flight"
-"""The router's gauge of requests that it works on, by model."""
+REQUESTS = "router_requests_in_flight"
+"""The router's gauge of requests that it works on."""
+MODEL_REQUESTS = "router_stage_in_flight"
+"""And of those that wait for, or are at, a model's servers: by model and stage."""
 
 
 def requests_in_flight(each: int) -> Manifest:
@@ -19,7 +21,7 @@ def requests_in_flight(each: int) -> Manifest:
     return {
         "type": "Pods",
         "pods": {
-            "metric": {"name": IN_FLIGHT},
+            "metric": {"name": REQUESTS},
             "target": {"type": "AverageValue", "averageValue": str(each)},
         },
     }
@@ -32,7 +34,7 @@ def model_requests_in_flight(servable: Servable, each: int) -> Manifest:
     return {
         "type": "External",
         "external": {
-            "metric": {"name": IN_FLIGHT, "selector": selector},
+            "metric": {"name": MODEL_REQUESTS, "selector": selector},
             "target": {"type": "AverageValue", "averageValue": str(each)},
         },
     }
@@ -57,17 +59,17 @@ def service_monitor(cluster: Cluster) -> Manifest:
 
 
 def adapter_values(cluster: Cluster) -> Manifest:
-    """Values for the Helm chart of prometheus-adapter, which hands the gauge to the autoscalers."""
-    series = f'{IN_FLIGHT}{{namespace="{cluster.choices.namespace}",pod!=""}}'
-    overrides = {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}
+    """Values for the Helm chart of prometheus-adapter, which hands the gauges to the autoscalers."""
+    where = f'{{namespace="{cluster.choices.namespace}",pod!=""}}'
+    namespace = {"namespace": {"resource": "namespace"}}
     pods = {
-        "seriesQuery": series,
-        "resources": {"overrides": overrides},
+        "seriesQuery": REQUESTS + where,
+        "resources": {"overrides": namespace | {"pod": {"resource": "pod"}}},
         "metricsQuery": "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
     }
-    external = {
-        "seriesQuery": series,
-        "resources": {"overrides": {"namespace": {"resource": "namespace"}}},
+    models = {
+        "seriesQuery": MODEL_REQUESTS + where,
+        "resources": {"overrides": namespace},
         "metricsQuery": "sum(<<.Series>>{<<.LabelMatchers>>})",
     }
-    return {"rules": {"custom": [pods], "external": [external]}}
+    return {"rules": {"custom": [pods], "external": [models]}}

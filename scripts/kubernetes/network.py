@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scripts.kubernetes.cluster import Cluster
     from scripts.kubernetes.yaml_files import Manifest
 
+REDIS_PORT = 6379
 ROUTERS = {"matchLabels": {"app.kubernetes.io/component": "router"}}
 MODEL_SERVERS = {"matchLabels": {"app.kubernetes.io/component": "model-server"}}
 DNS = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
@@ -59,8 +60,10 @@ def _tcp(port: int) -> dict[str, Any]:
 
 
 def _elsewhere(cluster: Cluster) -> list[Manifest]:
-    """Model servers outside the cluster have names, which policies do not know: their ports are let out."""
+    """Model servers outside the cluster, and Redis, have names, which policies do not know: their ports are let out."""
     ports = {_port(url) for url in cluster.upstreams_elsewhere}
+    if cluster.choices.redis_url:
+        ports.add(urlsplit(cluster.choices.redis_url).port or REDIS_PORT)
     return [{"ports": [_tcp(port) for port in sorted(ports)]}] if ports else []
 
 

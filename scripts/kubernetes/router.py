@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PORT = 5000
 MODELS_FOLDER = "/etc/router/models"
 KEYS_FOLDER = "/etc/router/keys"
+SCRATCH = "/tmp"  # noqa: S108 - in the container
 KEYS_SECRET = "router-api-keys"  # noqa: S105 - a name
 TLS_SECRET = "router-tls"  # noqa: S105 - a name
 STOP_SECONDS = 35
@@ -45,13 +46,13 @@ def router_manifests(cluster: Cluster) -> Iterator[Manifest]:
         cluster, cluster.models, lambda item: (item.name, service_url(cluster, item))
     )
     yield config_map("router-models", cluster, files)
-    if cluster.choices.api_keys is not None:
-        yield _keys_secret(cluster, cluster.choices.api_keys)
+    if cluster.choices.keys is not None:
+        yield _keys_secret(cluster, cluster.choices.keys)
     yield workload.deployment(
         whose,
         container(cluster, "router", PORT),
-        config_digest=digest(files, cluster.choices.api_keys or b""),
-        extra={"volumes": volumes("router-models")},
+        config_digest=digest(files, cluster.choices.keys or b""),
+        extra={"volumes": volumes(cluster, "router-models")},
     )
     yield workload.service(whose, port=80, target="http")
     yield workload.autoscaler(whose, [requests_in_flight(IN_FLIGHT_EACH)])
@@ -90,11 +91,7 @@ def container(cluster: Cluster, name: str, port: int) -> dict[str, Any]:
         "name": name,
         "image": cluster.choices.router_image,
         "env": [
-            {"name": "HOST", "value": "0.0.0.0"},
-            {"name": "PORT", "value": str(port)},
-            {"name": "MODELS_FILE", "value": f"{MODELS_FOLDER}/{MODELS_FILE}"},
-            {"name": "API_KEYS_FILE", "value": f"{KEYS_FOLDER}/keys.json"},
-            {"name": "LOG_FORMAT", "value": "json"},
+            {"name": name, "value": value} for name, value in _environment(cluster, port).items()
         ],
         "ports": [{"name": "http", "containerPort": port}],
         "startupProbe": workload.http_probe("/livez", period=1, failures=60),
@@ -104,21 +101,44 @@ def container(cluster: Cluster, name: str, port: int) -> dict[str, Any]:
             "requests": {"cpu": "500m", "memory": "256Mi"},
             "limits": {"memory": "512Mi"},
         },
-        "volumeMounts": [
-            {"name": "models", "mountPath": MODELS_FOLDER, "readOnly": True},
-            {"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True},
-            {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - in the container
-        ],
+        "volumeMounts": _mounts(cluster),
     }
 
 
-def volumes(config_map_name: str) -> list[Manifest]:
-    """What the router's container mounts; the Secret of keys may be missing, and the API is open then."""
-    return [
+def _environment(cluster: Cluster, port: int) -> dict[str, str]:
+    environment = {
+        "HOST": "0.0.0.0",
+        "PORT": str(port),
+        "MODELS_FILE": f"{MODELS_FOLDER}/{MODELS_FILE}",
+        "STATE_DIR": f"{SCRATCH}/state",
+        "LOG_FORMAT": "json",
+    }
+    if cluster.choices.keys_wanted:
+        environment["API_KEYS_FILE"] = f"{KEYS_FOLDER}/keys.json"
+    if cluster.choices.redis_url:
+        environment["REDIS_URL"] = cluster.choices.redis_url
+    return environment
+
+
+def _mounts(cluster: Cluster) -> list[Manifest]:
+    mounts: list[Manifest] = [
+        {"name": "models", "mountPath": MODELS_FOLDER, "readOnly": True},
+        {"name": "scratch", "mountPath": SCRATCH},
+    ]
+    if cluster.choices.keys_wanted:
+        mounts.append({"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True})
+    return mounts
+
+
+def volumes(cluster: Cluster, config_map_name: str) -> list[Manifest]:
+    """What the router's container mounts."""
+    all_of_them: list[Manifest] = [
         {"name": "models", "configMap": {"name": config_map_name}},
-        {"name": "keys", "secret": {"secretName": KEYS_SECRET, "optional": True}},
         {"name": "scratch", "emptyDir": {"sizeLimit": "256Mi"}},
     ]
+    if cluster.choices.keys_wanted:
+        all_of_them.append({"name": "keys", "secret": {"secretName": KEYS_SECRET}})
+    return all_of_them
 
 
 def _keys_secret(cluster: Cluster, keys: bytes) -> Manifest:

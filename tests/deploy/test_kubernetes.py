@@ -167,6 +167,20 @@ def test_each_store_reaches_the_model_server(stored: Manifests) -> None:
     assert (f'base_path: "{expected[0]}"' in config, copies) == (True, expected[1])
 
 
+def test_routers_count_together_where_asked(models_toml: Path, tmp_path: Path) -> None:
+    """With --redis-url and keys made otherwise: the router is told, may go there, and mounts a Secret not rendered."""
+    url = "redis://counts.example.net:6380/0"
+    options = ("--redis-url", url, "--api-keys", "existing")
+    assert render("--models", models_toml, "--out", tmp_path, *options).returncode == 0
+    rendered = Manifests(tmp_path, "")
+    pod = rendered.one("Deployment", "router")["spec"]["template"]["spec"]
+    assert {"name": "REDIS_URL", "value": url} in pod["containers"][0]["env"]
+    assert {"name": "keys", "secret": {"secretName": "router-api-keys"}} in pod["volumes"]
+    assert not [item for item in rendered.all() if item["kind"] == "Secret"]
+    ports = rendered.one("NetworkPolicy", "router")["spec"]["egress"][-1]["ports"]
+    assert {"protocol": "TCP", "port": 6380} in ports
+
+
 def test_pods_run_with_the_least_rights(manifests: Manifests) -> None:
     """Non-root, read-only root, no capabilities, no account token: what the `restricted` profile of the namespace asks."""
     namespace = manifests.one("Namespace", "keras-front-door")

@@ -1,0 +1,147 @@
+"""Compose, Heroku and systemd: what can be checked of files that others read."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+import yaml
+
+from model_config import load_deployment
+from tests.processes import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMPOSE_FILE = ROOT / "deploy" / "compose.yaml"
+COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
+SYSTEMD = ROOT / "deploy" / "systemd"
+MODELS = load_deployment(ROOT / "models.toml").models
+HEROKU_SCHEMA = {
+    # https://devcenter.heroku.com/articles/build-docker-images-heroku-yml, the sections that it describes
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["build"],
+    "properties": {
+        "setup": {"type": "object"},
+        "release": {"type": "object"},
+        "build": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["docker"],
+            "properties": {
+                "config": {"type": "object"},
+                "docker": {"type": "object", "additionalProperties": {"type": "string"}},
+            },
+        },
+        "run": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+}
+
+
+def test_the_compose_file_fits_its_schema() -> None:
+    """The Compose specification's own schema takes it."""
+    folder = files("check_jsonschema") / "builtin_schemas" / "vendor"
+    schema = json.loads((folder / "compose-spec.json").read_text())
+    jsonschema.validate(COMPOSE, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(COMPOSE | {"service": {}}, schema)
+
+
+@pytest.mark.parametrize("profile", ["official", "ours"])
+def test_compose_serves_every_model_in_each_profile(profile: str) -> None:
+    """Each model of models.toml is placed at a name that a container of the profile answers to, which serves it."""
+    placement = json.loads(COMPOSE["configs"]["placement"]["content"])
+    assert placement.keys() == MODELS.keys()
+    serving = [s for s in COMPOSE["services"].values() if s.get("profiles") == [profile]]
+    for name, model in MODELS.items():
+        (url,) = placement[name]["upstream"]
+        host = url.removeprefix("http://").removesuffix(":8501")
+        (service,) = (s for s in serving if host in s["networks"]["models"]["aliases"])
+        told = " ".join(service["command"]) + COMPOSE["configs"]["models"]["content"]
+        assert f"/models/{model.servable}" in told
+    assert "COMPOSE_PROFILES=official" in (ROOT / "deploy" / ".env").read_text()
+
+
+def test_compose_leaves_no_state_and_gives_no_rights() -> None:
+    """No named volume, read-only roots, no capabilities, and model servers without a published port."""
+    assert "volumes" not in COMPOSE
+    for name, service in COMPOSE["services"].items():
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["user"] == "65534:65534"
+        assert all(volume.endswith(":ro") for volume in service.get("volumes", []))
+        assert ("ports" in service) == (name == "router")
+    assert COMPOSE["networks"]["models"] == {"internal": True}
+
+
+def test_compose_builds_files_that_are_there() -> None:
+    """Every Dockerfile named in it exists, relative to its context."""
+    for service in COMPOSE["services"].values():
+        if "build" in service:
+            context = COMPOSE_FILE.parent / service["build"]["context"]
+            assert (context / service["build"]["dockerfile"]).is_file()
+
+
+def test_heroku_yml_has_the_documented_shape() -> None:
+    """Only sections and keys that Heroku describes, and a Dockerfile that exists."""
+    document = yaml.safe_load((ROOT / "heroku.yml").read_text())
+    jsonschema.validate(document, HEROKU_SCHEMA)
+    assert (ROOT / document["build"]["docker"]["web"]).is_file()
+
+
+def test_base_images_are_pinned() -> None:
+    """Every image that is not built here is named with a full version."""
+    texts = [file.read_text() for file in (ROOT / "deploy/docker").glob("*.Dockerfile")]
+    texts += [COMPOSE_FILE.read_text(), (ROOT / "scripts/render_kubernetes.py").read_text()]
+    images = {
+        i for t in texts for i in re.findall(r"\b(?:python|tensorflow/serving)(?::[\w.-]+)", t)
+    }
+    assert images == {"python:3.11.13-slim-bookworm", "tensorflow/serving:2.19.1"}
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> list[Path]:
+    """The systemd units as on a server, but with this machine's paths and user; one instance of the template."""
+    for file in SYSTEMD.iterdir():
+        text = file.read_text().replace("/opt/keras-front-door/.venv/bin/python", sys.executable)
+        text = text.replace("/opt/keras-front-door", str(ROOT))
+        text = re.sub(r"(User|Group)=keras-front-door", r"\1=root", text)
+        (tmp_path / file.name.replace("@.", "@digits.")).write_text(text)
+    return sorted(tmp_path.iterdir())
+
+
+def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run systemd-analyze."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not here; on Debian: apt-get install systemd")
+    return subprocess.run(
+        ["systemd-analyze", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_systemd_takes_every_unit(units: list[Path]) -> None:
+    """`systemd-analyze verify` finds nothing to say."""
+    result = analyze("verify", "--man=no", *units)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_systemd_would_notice_a_wrong_unit(units: list[Path], tmp_path: Path) -> None:
+    """The check above fails for a key that systemd does not know."""
+    wrong = tmp_path / "wrong.service"
+    wrong.write_text(units[0].read_text() + "NoSuchKey=1\n")
+    assert "NoSuchKey" in analyze("verify", "--man=no", wrong).stderr
+
+
+def test_systemd_rates_the_services_as_well_sandboxed(units: list[Path]) -> None:
+    """Both services are rated 2.5 of 10 or better (exposure: lower is better)."""
+    for service in (unit for unit in units if unit.suffix == ".service"):
+        result = analyze("security", "--offline=true", "--threshold=25", service)
+        assert result.returncode == 0, result.stdout
