@@ -36,6 +36,8 @@ def check_port(settings: Settings) -> None:
     Raises:
         ConfigError: It cannot; the sentence says who should change what.
     """
+    if os.environ.get("LISTEN_PID") == str(os.getpid()):
+        return  # systemd listens there already and hands the socket to gunicorn (sd_listen_fds(3))
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
