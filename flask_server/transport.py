@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import select
+import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 
 _IDLE_CONNECTIONS = 64
 _WATCH_SECONDS = 0.5
+_SILENCE_SECONDS = 3
+_KEEP_ALIVE = {
+    "TCP_KEEPIDLE": 1,
+    "TCP_KEEPINTVL": 1,
+    "TCP_KEEPCNT": _SILENCE_SECONDS,
+    "TCP_USER_TIMEOUT": 1000 * _SILENCE_SECONDS,
+}
+"""Linux, tcp(7); systems without one of them do without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,7 @@ class HttpTransport:
         except OSError as error:
             connection.close()
             raise ConnectionRefusedError(str(error)) from None
+        _notice_silence(connection.sock)
         return connection
 
     def _exchange_on(self, connection: HTTPConnection, request: Exchange) -> Answer:
@@ -135,6 +145,17 @@ class HttpTransport:
                 self._idle.append(connection)
                 return
         connection.close()
+
+
+def _notice_silence(connection: socket.socket) -> None:
+    """Let the kernel break a connection whose other end has vanished (a pulled cable, a dead host).
+
+    A busy model server is silent, too, but its kernel answers.
+    """
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _readable(connection: HTTPConnection) -> bool:
@@ -156,7 +177,8 @@ def _send_and_receive(connection: HTTPConnection, prefix: str, request: Exchange
     except HTTPException as error:
         raise ConnectionError(f"no HTTP answer: {error!r}") from None
     except OSError as error:
-        if isinstance(error, (TimeoutError, ConnectionError)):
+        ours = isinstance(error, TimeoutError) and error.errno is None  # else the kernel gave up
+        if ours or isinstance(error, ConnectionError):
             raise
         raise ConnectionError(str(error)) from None
 

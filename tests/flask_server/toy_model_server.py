@@ -76,6 +76,8 @@ class _Handler(BaseHTTPRequestHandler):
         match = re.fullmatch(
             r"/v1/models/([^/:]+)((?:/versions|/labels)/[^/:]+)?(/metadata)?", self.path
         )
+        if self.path == "/requests":
+            return self.answer(200, len(self.server.model.requests))
         if match is None:
             return self.answer(400, {"error": "Malformed request"})
         _, target, metadata = match.groups()
@@ -114,11 +116,11 @@ class ToyModelServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
         self.model = ToyModel()
         self.connections: list[socket.socket] = []
-        super().__init__(("127.0.0.1", port), _Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
+        super().__init__((host, port), _Handler)
+        self.url = f"http://{host}:{self.server_port}"
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Remember each connection, so that `hang_up` can close it."""
@@ -150,9 +152,10 @@ def main() -> None:
     """Serve on a port until killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--delay", type=float, default=0.0)
     options = parser.parse_args()
-    server = ToyModelServer(options.port)
+    server = ToyModelServer(options.port, options.host)
     server.model.delay_seconds = options.delay
     server.serve_forever()
 
