@@ -364,7 +364,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_https(tmp_path: Path, toy: ToyModelServer, certificate: tuple[Path, Path]) -> None:
     """With a certificate the router speaks HTTPS; a client that never shakes hands holds up nobody."""
     tls = {"TLS_CERTIFICATE": str(certificate[0]), "TLS_KEY": str(certificate[1])}
-    with started(tmp_path, table(toy), RECEIVE_TIMEOUT="2", **tls) as router:
+    with started(tmp_path, table(toy), RECEIVE_TIMEOUT="0.5", DRAIN_SECONDS="0", **tls) as router:
         wait_until(lambda: _listens(router.port), seconds=10, what="the port is open")
         context = ssl.create_default_context(cafile=certificate[0])
         silent = socket.create_connection(("127.0.0.1", router.port))
@@ -388,7 +388,6 @@ def test_https(tmp_path: Path, toy: ToyModelServer, certificate: tuple[Path, Pat
 @pytest.mark.parametrize(
     ("arguments", "env", "words"),
     [
-        (["--prot", "1"], {}, ["--prot"]),
         ([], {"PLACEMENT_FILE": "/nowhere/p.json"}, ["/nowhere/p.json"]),
         (["--host", "203.0.113.1"], {}, ["203.0.113.1", "--host"]),
     ],
