@@ -5,9 +5,11 @@ from __future__ import annotations
 from flask import Flask
 
 from flask_server import (
+    access,
     correlation,
     cors,
     health,
+    limits,
     openapi,
     page,
     problems,
@@ -50,6 +52,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     cors.init_app(app, settings)
     security.init_app(app, settings)
     problems.init_app(app)
+    access.init_app(app, settings, router.models)
+    limits.init_app(app, settings)
     # The routes; whatever else the router offers is one more file attached here.
     routes.init_app(app, router)
     health.init_app(app, router.health, router.models)

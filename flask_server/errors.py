@@ -3,10 +3,14 @@
 RouterError                     500
 ├── InvalidRequest              400   a parameter, header or body that says nothing usable
 │   └── InvalidImage            400   not base64, not an image, truncated, unsupported
+├── AccessDenied                403   the API key is not for this
+│   └── KeyRequired             401   no API key, or none that is known
 ├── UnknownVersion              404   no such version or version label
 ├── RequestTimeout              408   the request did not arrive in time
 ├── TooLarge                    413   body, pixels, instances
 ├── TooBusy                     503   as many requests as allowed are waiting for the model; Retry-After
+├── TooManyRequests             429   over the key's rate or quota; Retry-After
+├── LimitsUnavailable           503   rates and quotas cannot be checked; Retry-After
 ├── ClientGone                  499   nobody is left to be answered (nginx' number)
 └── UpstreamError               502   answered, but not with predictions
     ├── UpstreamUnavailable     503   refused, or no version available; Retry-After
@@ -46,6 +50,20 @@ class InvalidImage(InvalidRequest):
     title = "Invalid image"
 
 
+class AccessDenied(RouterError):
+    """The API key is known, but not for this."""
+
+    status = 403
+    title = "Access denied"
+
+
+class KeyRequired(AccessDenied):
+    """The request came without an API key, or with one that is not known."""
+
+    status = 401
+    title = "Key required"
+
+
 class UnknownVersion(RouterError):
     """The model has no such version or version label."""
 
@@ -65,6 +83,21 @@ class TooLarge(RouterError):
 
     status = 413
     title = "Too large"
+
+
+class TooManyRequests(RouterError):
+    """The key's rate or daily quota is used up."""
+
+    status = 429
+    title = "Too many requests"
+
+
+class LimitsUnavailable(RouterError):
+    """Rates and quotas cannot be checked now, so nothing that has one is let through."""
+
+    status = 503
+    title = "Limits unavailable"
+    retry_after_seconds = 1
 
 
 class ClientGone(RouterError):

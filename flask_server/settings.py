@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from model_config import ConfigError, models_file
+from model_config import PROJECT, ConfigError, models_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 
 
 def _text(raw: str) -> str:
@@ -67,6 +68,12 @@ def _log_level(raw: str) -> str:
     return raw.lower()
 
 
+def _log_format(raw: str) -> str:
+    if raw.lower() not in LOG_FORMATS:
+        raise ValueError(f"choose one of {', '.join(LOG_FORMATS)}")
+    return raw.lower()
+
+
 def _told(parse: Callable[[str], object], meaning: str) -> dict[str, Any]:
     """How a setting is read, and what it means; its environment variable is its name in capitals."""
     return {"parse": parse, "meaning": meaning}
@@ -99,6 +106,21 @@ class Settings:
     )
     log_level: str = field(
         default="info", metadata=_told(_log_level, "the least important lines that are logged")
+    )
+    log_format: str = field(
+        default="text", metadata=_told(_log_format, "text for people, json for programs")
+    )
+    api_keys_file: Path | None = field(
+        default=None,
+        metadata=_told(_path, "API keys, made by scripts/api_keys.py; without it anyone may call"),
+    )
+    state_dir: Path = field(
+        default=PROJECT / "state",
+        metadata=_told(_path, "folder for the counts behind rates and quotas"),
+    )
+    redis_url: str = field(
+        default="",
+        metadata=_told(_text, "Redis server that keeps these counts instead, for several machines"),
     )
     cors_origins: tuple[str, ...] = field(
         default=("http://localhost:4200", "http://127.0.0.1:4200"),

@@ -17,6 +17,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
+from flask_server.access import announcement
 from flask_server.served_app import served_app
 from flask_server.wsgi_worker import RouterWorker
 from model_config import ConfigError
@@ -136,3 +137,4 @@ def _announce(arbiter: RouterArbiter) -> None:
     scheme = "https" if settings.tls else "http"
     models = ", ".join(arbiter.app.app.extensions["router"].models)
     _log.info("listening on %s://%s:%d; models: %s", scheme, settings.host, settings.port, models)
+    _log.info(announcement(settings))

@@ -47,11 +47,9 @@ def test_every_error_has_a_test() -> None:
     tree = {kind.__name__ for kind in named if issubclass(kind, RouterError)}
     provoked = {"InvalidRequest", "InvalidImage", "UnknownVersion", "TooLarge", "TooBusy"}
     provoked |= {"UpstreamError", "UpstreamUnavailable", "UpstreamTimeout"}
-    elsewhere = {
-        "RouterError",
-        "RequestTimeout",
-        "ClientGone",
-    }  # test_wsgi_server.py, test_admission.py
+    elsewhere = {"RouterError", "RequestTimeout", "ClientGone"}  # test_wsgi_server, test_admission
+    elsewhere |= {"AccessDenied", "KeyRequired"}  # test_access
+    elsewhere |= {"TooManyRequests", "LimitsUnavailable"}  # test_limits
     assert tree == provoked | elsewhere
 
 

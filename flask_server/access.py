@@ -1,0 +1,86 @@
+"""Who may call: API keys, if the settings name a file of them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from flask import g, request
+
+from flask_server.api_keys import KeyRing
+from flask_server.errors import AccessDenied, KeyRequired
+from flask_server.facts import facts
+from flask_server.redis_ledger import place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from flask import Flask, Response
+
+    from flask_server.settings import Settings
+
+# The first part of each path that needs no key: probes must work without one, and a page that asks for a key, its
+# scripts and the description of the API tell nothing secret. Every other route needs a key. No model may have one of
+# these names: see model_config.
+_OPEN = frozenset({"", "docs", "hello", "livez", "openapi.json", "readyz", "samples", "static"})
+METRICS = "/metrics"
+_CHALLENGE = 'Bearer realm="keras-front-door"'
+
+
+def init_app(app: Flask, settings: Settings, models: Container[str]) -> None:
+    """Ask for a key on every route of `app` that is not open.
+
+    Raises:
+        ConfigError: The file of keys is absent or wrong.
+    """
+    if settings.api_keys_file is None:
+        return
+    app.before_request(partial(_check, KeyRing(settings.api_keys_file), models))
+    app.after_request(_challenge)
+
+
+def announcement(settings: Settings) -> str:
+    """One sentence for the log that says whether the API is open."""
+    if settings.api_keys_file is None:
+        return (
+            "access: open to anyone who reaches this address; set API_KEYS_FILE to ask for API keys"
+        )
+    kept = f"Redis, {place_of(settings.redis_url)}" if settings.redis_url else settings.state_dir
+    return f"access: only with an API key of {settings.api_keys_file}; rates and quotas are counted in {kept}"
+
+
+def _check(ring: KeyRing, models: Container[str]) -> None:
+    """Raise unless the request may go on; what a model is asked is left for `limits` to count."""
+    if request.method == "OPTIONS" or request.url_rule is None:
+        return  # a preflight cannot carry a key; what is no route is a 404 for everyone
+    rule = request.url_rule.rule
+    part = rule.split("/")[1]
+    if part in _OPEN:
+        return
+    key = ring.find(_presented())
+    if key is None:
+        raise KeyRequired(
+            "Send a valid API key in the header 'Authorization: Bearer …' or 'X-API-Key'."
+        )
+    facts().key_name = key.name
+    if part in models:
+        facts().model = part
+        g.metered_key = key
+    if not (key.metrics if rule == METRICS else part not in models or key.may_call(part)):
+        raise AccessDenied(f"The API key '{key.name}' is not for this route.")
+
+
+def _presented() -> str:
+    """The key that came with the request, or nothing; one in the URL does not count, for URLs end up in logs."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return request.headers.get("X-API-Key", "").strip()
+
+
+def _challenge(response: Response) -> Response:
+    """Say how to authenticate (RFC 6750, section 3)."""
+    if response.status_code == 401:
+        wrong = ', error="invalid_token"' if _presented() else ""
+        response.headers["WWW-Authenticate"] = _CHALLENGE + wrong
+    return response

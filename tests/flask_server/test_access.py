@@ -1,0 +1,234 @@
+"""API keys: who may call what, and what nobody may learn."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flask_server import access, create_app
+from flask_server.api_keys import ApiKey, KeyRing, load_keys, new_key, save_keys
+from flask_server.settings import Settings
+from model_config import ConfigError
+from tests.flask_server.conftest import encoded
+from tests.flask_server.test_failures import check_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from flask.testing import FlaskClient
+
+PATH = "/colours/predict/"
+RED = encoded((255, 51, 0))
+
+
+def write_keys(path: Path, **wanted: dict[str, object]) -> dict[str, str]:
+    """Write a file of new keys, each by name with what it may do; return their texts."""
+    made = {name: new_key(name, **what) for name, what in wanted.items()}  # type: ignore[arg-type]
+    save_keys(path, [key for _, key in made.values()])
+    return {name: text for name, (text, _) in made.items()}
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> dict[str, str]:
+    """A file with a key for all, one for another model, and one for the metrics."""
+    return write_keys(
+        tmp_path / "keys.json",
+        web={},
+        birds={"models": ["birds"]},
+        prom={"models": [], "metrics": True},
+    )
+
+
+@pytest.fixture
+def guarded(
+    keys: dict[str, str], client_of: Callable[..., FlaskClient], tmp_path: Path
+) -> FlaskClient:
+    """A client of a router that asks for keys."""
+    assert keys
+    return client_of(api_keys_file=tmp_path / "keys.json", state_dir=tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer {}"},
+        {"Authorization": "bearer  {}"},
+        {"X-API-Key": "{}"},
+        {"Authorization": "Basic eDp5", "X-API-Key": "{}"},
+    ],
+)
+def test_a_key_opens(guarded: FlaskClient, keys: dict[str, str], headers: dict[str, str]) -> None:
+    """A valid key is taken from either header."""
+    sent = {name: value.format(keys["web"]) for name, value in headers.items()}
+    assert guarded.post(PATH, data=RED, headers=sent).status_code == 200
+
+
+def test_without_a_key(guarded: FlaskClient) -> None:
+    """Without a key the answer is 401 and says how to authenticate."""
+    response = guarded.post(PATH, data=RED)
+    check_problem(response, 401, "Key required")
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="keras-front-door"'
+
+
+def test_keys_that_are_none(guarded: FlaskClient, keys: dict[str, str]) -> None:
+    """Any other text than a known key is a 401, even one with the right id or with odd characters."""
+    right = keys["web"]
+    for wrong in (
+        right[:-1],
+        right[:-1] + "g",
+        right.upper(),
+        "x",
+        "kfd_00000000_" + "0" * 64,
+        "é\u00ff",
+    ):
+        response = guarded.post(PATH, data=RED, headers={"X-API-Key": wrong})
+        check_problem(response, 401, "Key required")
+        assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+
+
+def test_a_key_for_another_model(guarded: FlaskClient, keys: dict[str, str]) -> None:
+    """A key that is not for this model is a 403, whatever was sent."""
+    for name in ("birds", "prom"):
+        response = guarded.post(PATH, headers={"X-API-Key": keys[name]})
+        check_problem(response, 403, "Access denied")
+
+
+def test_what_stays_open(guarded: FlaskClient) -> None:
+    """Probes, preflights and paths that are no route need no key; the list of models and the metrics do."""
+    for path in ("/livez", "/readyz", "/hello/"):
+        assert guarded.get(path).status_code == 200, path
+    preflight = {"Origin": "http://localhost:4200", "Access-Control-Request-Method": "POST"}
+    assert guarded.options(PATH, headers=preflight).status_code == 200
+    check_problem(guarded.get("/nothing"), 404, "Not Found")
+    check_problem(guarded.get("/models/"), 401, "Key required")
+    check_problem(guarded.get("/metrics"), 401, "Key required")
+
+
+def test_only_the_metrics_key_reads_the_metrics(guarded: FlaskClient, keys: dict[str, str]) -> None:
+    """`/metrics` takes the keys that were made for it, and no others."""
+    assert guarded.get("/metrics", headers={"X-API-Key": keys["prom"]}).status_code == 200
+    response = guarded.get("/metrics", headers={"X-API-Key": keys["web"]})
+    check_problem(response, 403, "Access denied")
+
+
+def test_refusals_can_be_read_by_pages(guarded: FlaskClient) -> None:
+    """A page of an allowed origin may read the 401, so that it can ask for a key."""
+    response = guarded.post(PATH, data=RED, headers={"Origin": "http://localhost:4200"})
+    assert response.headers["Access-Control-Allow-Origin"] == "http://localhost:4200"
+
+
+def test_the_file_is_read_again(guarded: FlaskClient, keys: dict[str, str], tmp_path: Path) -> None:
+    """A key counts from the moment it is in the file, and no longer than that."""
+    fresh = write_keys(tmp_path / "keys.json", phone={})["phone"]
+    assert guarded.post(PATH, data=RED, headers={"X-API-Key": fresh}).status_code == 200
+    assert guarded.post(PATH, data=RED, headers={"X-API-Key": keys["web"]}).status_code == 401
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"keys": [{"name": 1}]}', None])
+def test_a_bad_file_changes_nothing(
+    guarded: FlaskClient,
+    keys: dict[str, str],
+    tmp_path: Path,
+    damage: str | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """While the file is damaged or gone the known keys go on, and the log says why, once."""
+    path = tmp_path / "keys.json"
+    path.unlink()
+    if damage is not None:
+        path.write_text(damage)
+    for _ in range(2):
+        assert guarded.post(PATH, data=RED, headers={"X-API-Key": keys["web"]}).status_code == 200
+    assert len([line for line in caplog.messages if "stay as they were" in line]) == 1
+
+
+def test_keys_are_in_no_log(
+    guarded: FlaskClient, keys: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither a header nor a query brings a key into a log line."""
+    caplog.set_level(logging.DEBUG)
+    guarded.post(PATH, data=RED, headers={"Authorization": f"Bearer {keys['web']}"})
+    guarded.post(f"{PATH}?api_key={keys['web']}", data=RED)
+    guarded.get(f"/models/?key={keys['web']}")
+    assert keys["web"] not in caplog.text
+
+
+def test_the_file_holds_no_key(keys: dict[str, str], tmp_path: Path) -> None:
+    """The file holds hashes, not keys, and only its owner may read it."""
+    path = tmp_path / "keys.json"
+    text = path.read_text()
+    assert not any(key in text or key[-64:] in text for key in keys.values())
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_keys_differ_and_are_long() -> None:
+    """A key has 256 random bits."""
+    one, other = new_key("a")[0], new_key("a")[0]
+    assert one != other
+    assert re.fullmatch(r"kfd_[0-9a-f]{8}_[0-9a-f]{64}", one)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "scripts/api_keys.py create"),
+        ("nonsense", "is not a file that"),
+        ('{"keys": 7}', "is not a file that"),
+        ('{"keys": [{"name": "a"}]}', "is not a file that"),
+    ],
+)
+def test_a_wrong_file_stops_the_start(
+    models_file: Callable[..., Path], tmp_path: Path, content: str | None, sentence: str
+) -> None:
+    """Without a readable file of keys the router does not start."""
+    path = tmp_path / "keys.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=sentence):
+        create_app(Settings(models_file=models_file(colours={}), api_keys_file=path))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rate": "10"},
+        {"rate": "0/s"},
+        {"rate": "5/day"},
+        {"daily_quota": 0},
+        {"daily_quota": "x"},
+        {"name": "a b"},
+        {"id": "../../x"},
+        {"sha256": ""},
+    ],
+)
+def test_wrong_entries(tmp_path: Path, changed: dict[str, object]) -> None:
+    """Each value of an entry is checked."""
+    _, key = new_key("a")
+    entry = {name: getattr(key, name) for name in ApiKey.__dataclass_fields__} | changed
+    save_keys(tmp_path / "keys.json", [ApiKey(**entry)])
+    with pytest.raises(ConfigError, match=r"keys\.json"):
+        load_keys(tmp_path / "keys.json")
+
+
+def test_a_ring_knows_its_keys(tmp_path: Path) -> None:
+    """A ring finds exactly the keys of its file."""
+    texts = write_keys(tmp_path / "keys.json", a={}, b={})
+    ring = KeyRing(tmp_path / "keys.json")
+    assert [found.name for text in texts.values() if (found := ring.find(text))] == ["a", "b"]
+    assert ring.find("") is None
+
+
+def test_the_announcement_is_plain(tmp_path: Path) -> None:
+    """The start-up line says whether the API is open, and shows no password."""
+    assert "open to anyone" in access.announcement(Settings(models_file=tmp_path))
+    url = "redis://user:secret@cache:6380/0"
+    line = access.announcement(
+        Settings(models_file=tmp_path, api_keys_file=tmp_path, redis_url=url)
+    )
+    assert "only with an API key" in line
+    assert "cache:6380" in line
+    assert "secret" not in line
