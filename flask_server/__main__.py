@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from flask_server.logging_setup import set_up_logging
+from flask_server.metrics import FOLDER_VARIABLE
+from flask_server.run_folder import run_folder
 from flask_server.settings import load_settings
 from flask_server.wsgi_server import Server, check_port
 from model_config import ConfigError
@@ -16,11 +19,13 @@ def main() -> int:
         settings = load_settings(sys.argv[1:])
         set_up_logging(settings.log_level)
         check_port(settings)
-        server = Server(settings)
+        with run_folder() as folder:
+            # Read by prometheus_client: see flask_server/metrics.py.
+            os.environ[FOLDER_VARIABLE] = str(folder)
+            Server(settings).run()
     except ConfigError as error:
         print(f"flask_server: {error}", file=sys.stderr)
         return 2
-    server.run()
     return 0
 
 

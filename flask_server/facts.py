@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flask import g
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    StageWatcher = Callable[["RequestFacts", str], AbstractContextManager[object]]
 
 
 @dataclass(slots=True)
@@ -29,15 +32,22 @@ class RequestFacts:
     """The title of its failure, if it failed."""
     image_bytes: list[int] = field(default_factory=list)
     """The encoded size of each image sent."""
+    image_pixels: list[int] = field(default_factory=list)
+    """The number of pixels of each image that was decoded."""
     stage_seconds: dict[str, float] = field(default_factory=dict)
     """receive, queue, decode, preprocess, upstream: how long each took."""
+    watchers: list[StageWatcher] = field(default_factory=list)
+    """What else is to be told when a stage begins and ends: a context manager for these facts and the stage's name."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Add the time that the block takes to the stage `name`."""
         begun = time.monotonic()
         try:
-            yield
+            with ExitStack() as watching:
+                for watcher in self.watchers:
+                    watching.enter_context(watcher(self, name))
+                yield
         finally:
             spent = time.monotonic() - begun
             self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + spent

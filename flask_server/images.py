@@ -37,6 +37,8 @@ class Picture:
 
     image: Image.Image
     """Mode RGB or L."""
+    pixels: int
+    """How many the file holds, however small it was decoded."""
     box: tuple[float, float, float, float] | None = None
     """Left, upper, right, lower: the part that shows the photo, where that is not the whole.
 
@@ -100,13 +102,14 @@ class ImageReader:
 
     def _decoded(self, encoded: bytes, mode: str, at_least: tuple[int, int] | None) -> Picture:
         with Image.open(io.BytesIO(encoded), formats=self.formats) as image:
-            if image.width * image.height > self.max_pixels:
+            pixels = image.width * image.height
+            if pixels > self.max_pixels:
                 raise TooLarge(self._too_large())
             box = None if at_least is None else _decode_small(image, max(at_least))
             image.load()
             upright = _upright(image)
             # Turned round, the part of a pixel would be on another side; photos that need turning have none.
-            return Picture(_in_mode(upright, mode), box if upright is image else None)
+            return Picture(_in_mode(upright, mode), pixels, box if upright is image else None)
 
     def _too_large(self) -> str:
         return f"The image has more than {self.max_pixels} pixels, the most that is taken."

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from flask_server.openapi_schemas import Json
     from flask_server.router import Router
 
-_NOT_THE_API = {"page", "sample", "static", "openapi", "docs", "docs_asset"}
+_NOT_THE_API = {"metrics", "page", "sample", "static", "openapi", "docs", "docs_asset"}
 _EXAMPLE_SCORES = (0.87, 0.08, 0.03, 0.015, 0.005)
 _SWAGGER_UI = resources.files("flask_swagger_ui") / "dist"
 

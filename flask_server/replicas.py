@@ -130,6 +130,11 @@ class ReplicaPool:
         """The replicas at these base URLs."""
         return Replicas(self._replica(url) for url in urls)
 
+    @property
+    def all(self) -> tuple[Replica, ...]:
+        """Every replica of every model."""
+        return tuple(self._replicas.values())
+
     def close(self) -> None:
         """Keep no connection any longer."""
         for replica in self._replicas.values():

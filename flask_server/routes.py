@@ -91,6 +91,7 @@ def _prepared(encoded: bytes | InvalidImage, model: Model, router: Router) -> Pr
             picture = router.reader.read(encoded, model.config.color_mode, at_least=model.enough)
     except RouterError as error:
         return error
+    facts().image_pixels.append(picture.pixels)
     with facts().stage("preprocess"):
         return model.preprocess(picture)
 

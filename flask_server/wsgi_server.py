@@ -18,6 +18,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from flask_server.access import announcement
+from flask_server.metrics import forget_process
 from flask_server.served_app import served_app
 from flask_server.wsgi_worker import RouterWorker
 from model_config import ConfigError
@@ -128,6 +129,7 @@ def _gunicorn_settings(settings: Settings) -> dict[str, Any]:
         "forwarded_allow_ips": ",".join(settings.trusted_proxies),
         "control_socket_disable": True,
         "when_ready": _announce,
+        "child_exit": lambda _, worker: forget_process(worker.pid),
         "worker_connections": 4096,
     }
 

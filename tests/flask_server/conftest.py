@@ -42,6 +42,13 @@ def toy() -> Iterator[ToyModelServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def module_toy() -> Iterator[ToyModelServer]:
+    """The same, shared by the tests of a module."""
+    with ToyModelServer() as server:
+        yield server
+
+
 @pytest.fixture
 def models_file(tmp_path: Path) -> Callable[..., Path]:
     """Write a models file of toy tables: `models_file(colours=dict(upstream=[...], more="top = 1"))`."""

@@ -39,7 +39,7 @@ def test_document_is_valid(document: dict[str, Any]) -> None:
 
 def test_every_route_is_described(client: FlaskClient, document: dict[str, Any]) -> None:
     """Each route that answers JSON has an operation with a summary, and no operation is without a route."""
-    pages = {"/", "/docs", "/openapi.json"}
+    pages = {"/", "/docs", "/metrics", "/openapi.json"}
     routes = {
         rule.rule
         for rule in client.application.url_map.iter_rules()
