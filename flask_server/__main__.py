@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from flask_server.logging_setup import set_up_logging
+from flask_server.logs import set_up_logging
 from flask_server.metrics import FOLDER_VARIABLE
 from flask_server.run_folder import run_folder
 from flask_server.settings import load_settings
@@ -17,7 +17,7 @@ def main() -> int:
     """Serve until told to stop; a wrong configuration is one sentence and status 2."""
     try:
         settings = load_settings(sys.argv[1:])
-        set_up_logging(settings.log_level)
+        set_up_logging(settings.log_level, settings.log_format)
         check_port(settings)
         with run_folder() as folder:
             # Read by prometheus_client: see flask_server/metrics.py.

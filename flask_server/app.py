@@ -10,6 +10,7 @@ from flask_server import (
     cors,
     health,
     limits,
+    logs,
     metrics,
     openapi,
     page,
@@ -49,6 +50,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     proxies.init_app(app, settings)
     # What runs before a request runs in this order; what runs after it, in the opposite one.
     correlation.init_app(app)
+    logs.init_app(app)
     metrics.init_app(app, router)
     timing.init_app(app)
     cors.init_app(app, settings)
