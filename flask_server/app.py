@@ -18,6 +18,7 @@ from flask_server import (
     proxies,
     routes,
     security,
+    support,
     timing,
 )
 from flask_server.router import Router
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     limits.init_app(app, settings)
     # The routes; whatever else the router offers is one more file attached here.
     routes.init_app(app, router)
+    support.init_app(app, router)
     health.init_app(app, router.health, router.models)
     page.init_app(app)
     openapi.init_app(app, router)

@@ -42,7 +42,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     CORS(
         app,
         origins=list(settings.cors_origins),
-        methods=["GET", "HEAD", "POST", "OPTIONS"],
+        methods=["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
         allow_headers=list(REQUEST_HEADERS),
         expose_headers=list(EXPOSED_HEADERS),
         max_age=_PREFLIGHT_SECONDS,

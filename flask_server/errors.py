@@ -6,7 +6,9 @@ RouterError                     500
 ├── AccessDenied                403   the API key is not for this
 │   └── KeyRequired             401   no API key, or none that is known
 ├── UnknownVersion              404   no such version or version label
+├── UnknownLabel                404   a few-shot model was never taught it
 ├── RequestTimeout              408   the request did not arrive in time
+├── NothingTaught               409   a few-shot model knows no label yet
 ├── TooLarge                    413   body, pixels, instances
 ├── TooBusy                     503   as many requests as allowed are waiting for the model; Retry-After
 ├── TooManyRequests             429   over the key's rate or quota; Retry-After
@@ -71,11 +73,28 @@ class UnknownVersion(RouterError):
     title = "Unknown version"
 
 
+class UnknownLabel(RouterError):
+    """A few-shot model has not been taught this label."""
+
+    status = 404
+    title = "Unknown label"
+
+
 class RequestTimeout(RouterError):
     """The request was not received whole in time."""
 
     status = 408
     title = "Request timeout"
+
+
+class NothingTaught(RouterError):
+    """A few-shot model is asked before it was taught a label."""
+
+    status = 409
+    title = "Nothing taught"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"'{model}' knows no label yet; POST pictures to /{model}/support/ first.")
 
 
 class TooLarge(RouterError):

@@ -12,26 +12,39 @@ from flask_server.admission import Places
 from flask_server.decoding import top_labels
 from flask_server.placement import Placement, load_placement
 from flask_server.preprocessing import CONVENTIONS, resized_pixels
+from flask_server.taught import TaughtUpstream, taught_labels
 from flask_server.upstream import Upstream
 from model_config import ConfigError, load_deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from flask_server.images import Picture
     from flask_server.replicas import ReplicaPool
+    from flask_server.served_versions import Call
     from flask_server.settings import Settings
+    from flask_server.support_store import SupportStore
     from model_config import ModelConfig
 
 
 class Decode(Protocol):
     """Scores -> what the client gets."""
 
-    def __call__(self, scores: NDArray[Any], top: int) -> object:
+    def __call__(self, scores: Any, top: int) -> object:  # noqa: ANN401 - what the upstream's rows are
         """Decode one row of the model's output."""
+
+
+class Predictor(Protocol):
+    """The model servers of one model."""
+
+    def predict(self, arrays: Sequence[NDArray[Any]], call: Call) -> tuple[list[Any], int]:
+        """See `Upstream.predict`."""
+
+    def states(self) -> dict[int, str]:
+        """See `Upstream.states`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +55,7 @@ class Model:
     preprocess: Callable[[Picture], NDArray[Any]]
     """Picture -> uint8 pixels [height, width, channels], or what the deployment's own function makes of it."""
     decode: Decode
-    upstream: Upstream
+    upstream: Predictor
     places: Places
     problem: str | None
     """Why it has no model server, and what to do."""
@@ -54,7 +67,7 @@ class Model:
         return None if exact else self.config.input_size
 
 
-def load_models(settings: Settings, pool: ReplicaPool) -> dict[str, Model]:
+def load_models(settings: Settings, pool: ReplicaPool, support: SupportStore) -> dict[str, Model]:
     """Every model of the models file, bound.
 
     Raises:
@@ -64,13 +77,17 @@ def load_models(settings: Settings, pool: ReplicaPool) -> dict[str, Model]:
     _make_importable(settings.models_file.parent)
     placements = load_placement(settings.placement_file)
     return {
-        name: _bind(config, placements.get(name, Placement()), settings, pool)
+        name: _bind(config, placements.get(name, Placement()), settings, pool, support)
         for name, config in deployment.models.items()
     }
 
 
 def _bind(
-    config: ModelConfig, placement: Placement, settings: Settings, pool: ReplicaPool
+    config: ModelConfig,
+    placement: Placement,
+    settings: Settings,
+    pool: ReplicaPool,
+    support: SupportStore,
 ) -> Model:
     if not config.upstream:
         config = replace(config, upstream=placement.upstream)
@@ -80,11 +97,13 @@ def _bind(
         raise ConfigError(
             f"{where}, key 'preprocess': '{config.preprocess}' needs color_mode = \"rgb\"."
         )
+    upstream = Upstream(config, pool.replicas(config.upstream), convention)
+    taught = TaughtUpstream(upstream, support, config.name) if config.support_set else None
     return Model(
         config=config,
         preprocess=_preprocess(config, where),
-        decode=_decode(config, where),
-        upstream=Upstream(config, pool.replicas(config.upstream), convention),
+        decode=taught_labels if taught else _decode(config, where),
+        upstream=taught or upstream,
         places=Places(config.name, settings.model_concurrency, settings.model_queue),
         problem=_problem(config, placement),
     )

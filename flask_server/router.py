@@ -9,6 +9,7 @@ from flask_server.health import Health
 from flask_server.images import ImageReader
 from flask_server.models import load_models
 from flask_server.replicas import ReplicaPool
+from flask_server.support_store import SupportStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,7 @@ class Router:
     pool: ReplicaPool
     health: Health
     reader: ImageReader
+    support: SupportStore
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Router:
@@ -35,8 +37,10 @@ class Router:
             ConfigError: Something is described wrongly.
         """
         pool = ReplicaPool()
-        models = load_models(settings, pool)
-        return cls(settings, models, pool, Health(models), ImageReader.from_settings(settings))
+        support = SupportStore(settings.state_dir / "support_sets.sqlite3")
+        models = load_models(settings, pool, support)
+        reader = ImageReader.from_settings(settings)
+        return cls(settings, models, pool, Health(models), reader, support)
 
     def close(self) -> None:
         """Keep no connection to model servers any longer; requests under way go on to their end."""

@@ -116,7 +116,7 @@ class Settings:
     )
     state_dir: Path = field(
         default=PROJECT / "state",
-        metadata=_told(_path, "folder for the counts behind rates and quotas"),
+        metadata=_told(_path, "folder for counts of requests, and for what few-shot models are taught"),
     )
     redis_url: str = field(
         default="",
@@ -143,6 +143,9 @@ class Settings:
         default=50_000_000, metadata=_told(_whole, "the most pixels an image may have")
     )
     max_instances: int = field(default=32, metadata=_told(_whole, "the most images in one request"))
+    max_support_pictures: int = field(
+        default=200, metadata=_told(_whole, "the most pictures that a few-shot model is taught")
+    )
     image_formats: tuple[str, ...] = field(
         default=IMAGE_FORMATS, metadata=_told(_list, "image formats taken, as Pillow names them")
     )

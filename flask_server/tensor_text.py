@@ -34,6 +34,24 @@ def numbers_request(signature: str, instances: Sequence[NDArray[Any]]) -> bytes:
     )
 
 
+def columns_request(signature: str, inputs: Mapping[str, Any]) -> bytes:
+    """A `:predict` body in column form."""
+    return orjson.dumps({"signature_name": signature, "inputs": inputs})
+
+
+def outputs(body: bytes) -> dict[str, Any]:
+    """The named outputs of a `:predict` answer in column form, of a signature that has several.
+
+    Raises:
+        UpstreamError: It is not JSON, or has none.
+    """
+    document = json_of(body)
+    named = document.get("outputs") if isinstance(document, dict) else None
+    if not isinstance(named, dict):
+        raise UpstreamError("The model server's answer holds no named outputs.")
+    return named
+
+
 def predictions(body: bytes, count: int) -> list[Any]:
     """The rows of a `:predict` answer as arrays, or as name -> array where the signature has several outputs.
 

@@ -15,7 +15,7 @@ from flask_server.replicas import RetryBudget
 from flask_server.served_versions import Call, ServedVersions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -60,8 +60,25 @@ class Upstream:
             UnknownVersion: There is no such version or label.
             ClientGone: Nobody waits for the answer any more.
         """
-        self._budget.earn()
-        return self._ask(call, lambda replica: self._predict_on(replica, arrays, call))
+        return self._ask(
+            call,
+            lambda served: self._body(served, arrays),
+            lambda body: tensor_text.predictions(body, len(arrays)),
+        )
+
+    def outputs(
+        self, signature: str, inputs: Mapping[str, Any], call: Call
+    ) -> tuple[dict[str, Any], int]:
+        """Run any signature that has several outputs, with JSON values as its inputs.
+
+        Returns:
+            Its outputs by name, and the version that computed them.
+
+        Raises:
+            UpstreamError, UnknownVersion, ClientGone: As `predict`.
+        """
+        body = tensor_text.columns_request(signature, inputs)
+        return self._ask(call, lambda _: body, tensor_text.outputs)
 
     def refuse_if_down(self, call: Call) -> None:
         """Before work is put into a request: if every replica failed when last asked, see whether one is back.
@@ -95,18 +112,21 @@ class Upstream:
         except (OSError, UpstreamError, KeyError, TypeError, ValueError):
             return None
 
-    def _ask(self, call: Call, ask: Callable[[Replica], _T]) -> _T:
+    def _ask(
+        self, call: Call, write: Callable[[Served], bytes], read: Callable[[bytes], _T]
+    ) -> tuple[_T, int]:
         """Ask the replicas in turn, until one answers.
 
         Going on is safe, for a prediction changes nothing; but it costs the others. So only a replica that refused
         the connection is passed over freely; after any other failure there is one retry, within the budget.
         """
+        self._budget.earn()
         retried = False
         failure = UpstreamUnavailable(f"The model server of '{self._name}' cannot be reached now.")
         for replica in self._replicas.in_order():
             try:
                 with replica.busy():
-                    return ask(replica)
+                    return self._ask_one(replica, call, write, read)
             except ConnectionRefusedError:
                 continue
             except (ConnectionError, UpstreamUnavailable) as error:
@@ -120,15 +140,19 @@ class Upstream:
                 raise UpstreamTimeout(f"The model '{self._name}' did not answer in time.") from None
         raise failure
 
-    def _predict_on(
-        self, replica: Replica, arrays: Sequence[NDArray[Any]], call: Call
-    ) -> tuple[list[Any], int]:
+    def _ask_one(
+        self,
+        replica: Replica,
+        call: Call,
+        write: Callable[[Served], bytes],
+        read: Callable[[bytes], _T],
+    ) -> tuple[_T, int]:
         served = self._versions.get(replica, call)
         for _ in range(_SWAPS_PER_REQUEST):
             path = f"{self._versions.path}/versions/{served.version}:predict"
-            answer = replica.exchange(call.exchange("POST", path, self._body(served, arrays)))
+            answer = replica.exchange(call.exchange("POST", path, write(served)))
             if answer.status == 200:
-                return tensor_text.predictions(answer.body, len(arrays)), served.version
+                return read(answer.body), served.version
             if answer.status != 404:
                 raise self._failure(answer)
             served = self._versions.look_again(replica, call)  # unloaded since: which is it now?

@@ -64,6 +64,8 @@ class Table:
         )
         if config.input_size is None and ":" not in config.preprocess:
             raise self._wrong("input_size", "is needed: [height, width] in pixels")
+        if config.support_set and (":" in config.preprocess or ":" in config.decode):
+            raise self._wrong("support_set", "goes without functions of your own; remove them")
         return config
 
     def _where(self, key: str | None = None) -> str:
