@@ -138,6 +138,7 @@ def router_command(options: Options, placement_file: Path) -> Command:
             "PORT": str(options.port),
             "MODELS_FILE": str(options.models_file),
             "PLACEMENT_FILE": str(placement_file),
+            "STATE_DIR": str(options.state_dir),
         },
     )
 

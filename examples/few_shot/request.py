@@ -11,37 +11,41 @@ import base64
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import requests
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from scripts.command_line import add_models_argument, pick_model, read_models, run
+from scripts.http_request import ask
+from scripts.model_server import HINT, model_server_url
+from scripts.sample_image import read_image
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 
 
-def main() -> int:
+def main() -> None:
     """Teach, ask, teach one more, ask again."""
     arguments = _arguments()
-    predict_url = f"{arguments.url.rstrip('/')}/v1/models/{arguments.model}:predict"
-    *first, added = sorted(path for path in (arguments.pictures / "support").iterdir())
+    config = pick_model(read_models(arguments.models), arguments.model)
+    server = (arguments.url or model_server_url(config)).rstrip("/")
+    url = f"{server}/v1/models/{config.servable}:predict"
+    *first, added = sorted((arguments.pictures / "support").iterdir())
     queries = sorted((arguments.pictures / "query").iterdir())
-    try:
-        _teach(predict_url, first, overwrite=True)
-        _ask(predict_url, queries)
-        _teach(predict_url, [added], overwrite=False)
-        _ask(predict_url, queries)
-    except requests.RequestException as error:
-        answer = f": {error.response.text}" if error.response is not None else ""
-        print(f"{predict_url} did not answer as it should ({error}){answer}", file=sys.stderr)
-        return 1
-    return 0
+    _teach(url, first, overwrite=True)
+    _ask(url, queries)
+    _teach(url, [added], overwrite=False)
+    _ask(url, queries)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--url", default="http://127.0.0.1:9000", help="the model server")
-    parser.add_argument("--model", default="fewshot", help="the servable's name there")
+    add_models_argument(parser)
+    parser.add_argument(
+        "--model", metavar="NAME", default="fewshot", help="its table (default: fewshot)"
+    )
+    parser.add_argument("--url", help="the model server (default: where auto_cmd.py has put it)")
     parser.add_argument("--pictures", type=Path, default=PICTURES, metavar="DIR")
     return parser.parse_args()
 
@@ -69,17 +73,14 @@ def _ask(url: str, queries: list[Path]) -> None:
 
 def web_safe_base64(picture: Path) -> str:
     """Encode a picture file as the signatures take it: `-` and `_` instead of `+` and `/` (RFC 4648, section 5)."""
-    return base64.urlsafe_b64encode(picture.read_bytes()).decode()
+    return base64.urlsafe_b64encode(read_image(picture)).decode()
 
 
 def _outputs(url: str, signature: str, inputs: object) -> dict[str, Any]:
     """Ask in TensorFlow Serving's column form."""
-    body = {"signature_name": signature, "inputs": inputs}
-    answer = requests.post(url, json=body, timeout=60)
-    answer.raise_for_status()
-    outputs: dict[str, Any] = answer.json()["outputs"]
-    return outputs
+    answer = ask(url, hint=HINT, json={"signature_name": signature, "inputs": inputs})
+    return cast(dict[str, Any], cast(dict[str, Any], answer)["outputs"])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)
