@@ -12,21 +12,22 @@ from flask_server.admission import Places
 from flask_server.decoding import top_labels
 from flask_server.placement import Placement, load_placement
 from flask_server.preprocessing import CONVENTIONS, resized_pixels
-from flask_server.taught import TaughtUpstream, taught_labels
+from flask_server.taught import Taught, taught_labels
+from flask_server.traffic import Traffic
 from flask_server.upstream import Upstream
 from model_config import ConfigError, load_deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from flask_server.images import Picture
     from flask_server.replicas import ReplicaPool
-    from flask_server.served_versions import Call
     from flask_server.settings import Settings
     from flask_server.support_store import SupportStore
+    from flask_server.traffic import Predict
     from model_config import ModelConfig
 
 
@@ -37,16 +38,6 @@ class Decode(Protocol):
         """Decode one row of the model's output."""
 
 
-class Predictor(Protocol):
-    """The model servers of one model."""
-
-    def predict(self, arrays: Sequence[NDArray[Any]], call: Call) -> tuple[list[Any], int]:
-        """See `Upstream.predict`."""
-
-    def states(self) -> dict[int, str]:
-        """See `Upstream.states`."""
-
-
 @dataclass(frozen=True, slots=True)
 class Model:
     """One model with everything bound that its requests need."""
@@ -55,7 +46,9 @@ class Model:
     preprocess: Callable[[Picture], NDArray[Any]]
     """Picture -> uint8 pixels [height, width, channels], or what the deployment's own function makes of it."""
     decode: Decode
-    upstream: Predictor
+    upstream: Upstream
+    predict: Predict
+    """As `Upstream.predict`, with what the table says of support sets and traffic."""
     places: Places
     problem: str | None
     """Why it has no model server, and what to do."""
@@ -98,12 +91,13 @@ def _bind(
             f"{where}, key 'preprocess': '{config.preprocess}' needs color_mode = \"rgb\"."
         )
     upstream = Upstream(config, pool.replicas(config.upstream), convention)
-    taught = TaughtUpstream(upstream, support, config.name) if config.support_set else None
+    taught = Taught(upstream, support, config.name).predict if config.support_set else None
     return Model(
         config=config,
         preprocess=_preprocess(config, where),
         decode=taught_labels if taught else _decode(config, where),
-        upstream=taught or upstream,
+        upstream=upstream,
+        predict=Traffic(taught or upstream.predict, config).predict,
         places=Places(config.name, settings.model_concurrency, settings.model_queue),
         problem=_problem(config, placement),
     )

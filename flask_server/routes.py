@@ -71,11 +71,13 @@ def _call(model: Model) -> Call:
     seconds = min(wanted or model.config.timeout_seconds, model.config.timeout_seconds)
     version, version_label = version_of(request)
     connection = request.environ.get("gunicorn.socket")
+    sticky = model.config.sticky_header
     return Call(
         deadline=facts().started + seconds,
         patient=seconds == model.config.timeout_seconds,
         version=version,
         version_label=version_label,
+        affinity=request.headers.get(sticky) if sticky else None,
         headers=forwarded_headers(),
         client=connection.fileno() if connection else None,
     )
@@ -108,7 +110,7 @@ def _labels(model: Model, arrays: Sequence[Prepared], call: Call, top: int) -> l
     """Ask for the good ones; put each one's labels, or its problem, in its place."""
     good = [array for array in arrays if not isinstance(array, RouterError)]
     with facts().stage("upstream"):
-        rows, facts().version = model.upstream.predict(good, call)
+        rows, facts().version = model.predict(good, call)
     decoded = iter([model.decode(row, top) for row in rows])
     return [problem(one) if isinstance(one, RouterError) else next(decoded) for one in arrays]
 

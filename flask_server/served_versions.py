@@ -30,6 +30,8 @@ class Call:
     """The deadline is the model's own, not one that the client made shorter."""
     version: int | None = None
     version_label: str | None = None
+    affinity: str | None = None
+    """Calls with the same one are given the same version label, where labels share the traffic."""
     headers: Mapping[str, str] = field(default_factory=dict)
     client: int | None = None
     """See `Exchange.client`."""

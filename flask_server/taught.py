@@ -32,18 +32,14 @@ _HELD = "decode_and_serve"
 _SENT_ALONG = "serve_with_support_set"
 
 
-class TaughtUpstream:
-    """Stands where a model's `Upstream` stands; its rows are label -> score, best first."""
+class Taught:
+    """Predictions of one few-shot model; its rows are label -> score, best first."""
 
     def __init__(self, upstream: Upstream, store: SupportStore, model: str) -> None:
         self._upstream = upstream
         self._store = store
         self._model = model
         self._teaching = threading.Lock()
-
-    def states(self) -> dict[int, str]:
-        """See `Upstream.states`."""
-        return self._upstream.states()
 
     def predict(
         self, arrays: Sequence[NDArray[Any]], call: Call

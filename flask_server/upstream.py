@@ -60,7 +60,7 @@ class Upstream:
             UnknownVersion: There is no such version or label.
             ClientGone: Nobody waits for the answer any more.
         """
-        return self._ask(
+        return self._run(
             call,
             lambda served: self._body(served, arrays),
             lambda body: tensor_text.predictions(body, len(arrays)),
@@ -78,7 +78,7 @@ class Upstream:
             UpstreamError, UnknownVersion, ClientGone: As `predict`.
         """
         body = tensor_text.columns_request(signature, inputs)
-        return self._ask(call, lambda _: body, tensor_text.outputs)
+        return self._run(call, lambda _: body, tensor_text.outputs)
 
     def refuse_if_down(self, call: Call) -> None:
         """Before work is put into a request: if every replica failed when last asked, see whether one is back.
@@ -112,21 +112,25 @@ class Upstream:
         except (OSError, UpstreamError, KeyError, TypeError, ValueError):
             return None
 
-    def _ask(
+    def _run(
         self, call: Call, write: Callable[[Served], bytes], read: Callable[[bytes], _T]
     ) -> tuple[_T, int]:
+        """Have a version run a signature: `write` the request for what it has, `read` its answer."""
+        self._budget.earn()
+        return self._ask(call, lambda replica: self._run_on(replica, call, write, read))
+
+    def _ask(self, call: Call, ask: Callable[[Replica], _T]) -> _T:
         """Ask the replicas in turn, until one answers.
 
         Going on is safe, for a prediction changes nothing; but it costs the others. So only a replica that refused
         the connection is passed over freely; after any other failure there is one retry, within the budget.
         """
-        self._budget.earn()
         retried = False
         failure = UpstreamUnavailable(f"The model server of '{self._name}' cannot be reached now.")
         for replica in self._replicas.in_order():
             try:
                 with replica.busy():
-                    return self._ask_one(replica, call, write, read)
+                    return ask(replica)
             except ConnectionRefusedError:
                 continue
             except (ConnectionError, UpstreamUnavailable) as error:
@@ -140,7 +144,7 @@ class Upstream:
                 raise UpstreamTimeout(f"The model '{self._name}' did not answer in time.") from None
         raise failure
 
-    def _ask_one(
+    def _run_on(
         self,
         replica: Replica,
         call: Call,

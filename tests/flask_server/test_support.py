@@ -17,7 +17,7 @@ from flask_server.errors import NothingTaught, UpstreamTimeout
 from flask_server.served_versions import Call
 from flask_server.settings import Settings
 from flask_server.support_store import SupportStore
-from flask_server.taught import TaughtUpstream, picture_text, taught_labels
+from flask_server.taught import Taught, picture_text, taught_labels
 from tests.flask_server.conftest import encoded
 
 if TYPE_CHECKING:
@@ -59,10 +59,6 @@ class ForgetfulServers:
             "support_version": [version] * count,
         }, 1
 
-    def states(self) -> dict[int, str]:
-        """One version."""
-        return {1: "AVAILABLE"}
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> SupportStore:
@@ -77,12 +73,12 @@ def servers() -> ForgetfulServers:
 
 
 @pytest.fixture
-def taught(servers: ForgetfulServers, store: SupportStore) -> TaughtUpstream:
+def taught(servers: ForgetfulServers, store: SupportStore) -> Taught:
     """The upstream of a few-shot model."""
-    return TaughtUpstream(servers, store, "m")  # type: ignore[arg-type]
+    return Taught(servers, store, "m")  # type: ignore[arg-type]
 
 
-def test_nothing_taught_asks_nobody(taught: TaughtUpstream, servers: ForgetfulServers) -> None:
+def test_nothing_taught_asks_nobody(taught: Taught, servers: ForgetfulServers) -> None:
     """Before the first label, and after all were deleted, there is an error and no call."""
     with pytest.raises(NothingTaught):
         taught.predict([PIXELS], in_a_minute())
@@ -90,7 +86,7 @@ def test_nothing_taught_asks_nobody(taught: TaughtUpstream, servers: ForgetfulSe
 
 
 def test_every_answer_is_by_what_is_stored(
-    taught: TaughtUpstream, servers: ForgetfulServers, store: SupportStore
+    taught: Taught, servers: ForgetfulServers, store: SupportStore
 ) -> None:
     """Whatever the replicas hold, restarted or taught by others meanwhile, the labels are the store's."""
     expected: list[str] = []
@@ -108,7 +104,7 @@ def test_every_answer_is_by_what_is_stored(
 
 
 def test_taught_replicas_are_asked_once(
-    taught: TaughtUpstream, servers: ForgetfulServers, store: SupportStore
+    taught: Taught, servers: ForgetfulServers, store: SupportStore
 ) -> None:
     """Once both hold the set, a prediction is one call."""
     store.add("m", "a", ["x"], most=9)
@@ -119,7 +115,7 @@ def test_taught_replicas_are_asked_once(
     assert servers.asked == ["decode_and_serve"]
 
 
-def test_one_at_a_time_brings_the_set_along(taught: TaughtUpstream, store: SupportStore) -> None:
+def test_one_at_a_time_brings_the_set_along(taught: Taught, store: SupportStore) -> None:
     """A request that waits for another to teach gives up at its deadline."""
     store.add("m", "a", ["x"], most=9)
     holder = threading.Event()

@@ -35,6 +35,9 @@ class ToyModel:
     delay_seconds: float = 0.0
     answer: tuple[int, bytes] | None = None
     """Status and body to answer every prediction with instead."""
+    slow_version: int | None = None
+    """A version whose predictions wait until `released` is set."""
+    released: threading.Event = field(default_factory=threading.Event)
     requests: list[dict[str, Any]] = field(default_factory=list)
     """The bodies, paths and headers of the predictions asked for."""
 
@@ -104,6 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
         )
         if match is None or self.version(match.group(2)) is None:
             return self.answer(404, {"error": "Servable not found"})
+        if model.slow_version is not None and self.version(match.group(2)) == model.slow_version:
+            model.released.wait(30)
         time.sleep(model.delay_seconds)
         if model.answer is not None:
             return self.answer(*model.answer)
