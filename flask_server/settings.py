@@ -116,7 +116,9 @@ class Settings:
     )
     state_dir: Path = field(
         default=PROJECT / "state",
-        metadata=_told(_path, "folder for counts of requests, and for what few-shot models are taught"),
+        metadata=_told(
+            _path, "folder for counts of requests, and for what few-shot models are taught"
+        ),
     )
     redis_url: str = field(
         default="",
