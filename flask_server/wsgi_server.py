@@ -5,6 +5,7 @@ Reading models.toml again (SIGHUP) replaces the application inside each worker; 
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import math
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from flask_server.settings import Settings
 
 _HEARTBEAT_SECONDS = 60
+_M_ARENA_MAX = -8  # mallopt(3), malloc.h
+_ARENAS = 2
 _log = logging.getLogger(__name__)
 
 
@@ -75,6 +78,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def run(self) -> None:
         """Serve until a signal ends it."""
+        _limit_malloc_arenas()
         gc.freeze()  # what is loaded now stays shared between the workers
         RouterArbiter(self).run()
 
@@ -132,6 +136,13 @@ def _gunicorn_settings(settings: Settings) -> dict[str, Any]:
         "child_exit": lambda _, worker: forget_process(worker.pid),
         "worker_connections": 4096,
     }
+
+
+def _limit_malloc_arenas() -> None:
+    """Let a worker's threads share memory pools: with one for each, as glibc has it, a worker grew by a third."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def _announce(arbiter: RouterArbiter) -> None:
