@@ -19,6 +19,7 @@ from flask_server import (
     routes,
     security,
     support,
+    telemetry,
     timing,
 )
 from flask_server.router import Router
@@ -51,6 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     proxies.init_app(app, settings)
     # What runs before a request runs in this order; what runs after it, in the opposite one.
     correlation.init_app(app)
+    telemetry.init_app(app)
     logs.init_app(app)
     metrics.init_app(app, router)
     timing.init_app(app)

@@ -96,6 +96,7 @@ def _request_fields(status: int) -> dict[str, Any]:
         **{f"{name}_ms": round(seconds * 1000, 1) for name, seconds in stages.items()},
         "client": request.remote_addr,
         "id": current.request_id,
+        "trace": current.traceparent[3:35],
     }
     return {name: value for name, value in fields.items() if value is not None}
 
