@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import selectors
 import signal
 import ssl
@@ -19,6 +20,7 @@ from gunicorn.http import errors as http_errors
 from gunicorn.workers.gthread import ThreadWorker
 
 from flask_server.connection import Connection
+from flask_server.correlation import REQUEST_ID
 from flask_server.errors import RequestTimeout
 from flask_server.problems import CONTENT_TYPE, document
 from flask_server.served_app import served_app
@@ -185,10 +187,13 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _raw_response(status: int, detail: str) -> bytes:
-    phrase = HTTPStatus(status).phrase
-    body = orjson.dumps(document(status, phrase, detail))
+    phrase, request_id = HTTPStatus(status).phrase, secrets.token_hex(16)
+    body = orjson.dumps(document(status, phrase, detail) | {"request_id": request_id})
     head = (
-        f"HTTP/1.1 {status} {phrase}\r\nConnection: close\r\nContent-Type: {CONTENT_TYPE}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"HTTP/1.1 {status} {phrase}",
+        "Connection: close",
+        f"Content-Type: {CONTENT_TYPE}",
+        f"Content-Length: {len(body)}",
+        f"{REQUEST_ID}: {request_id}",
     )
-    return head.encode("latin-1") + body
+    return "\r\n".join((*head, "", "")).encode("latin-1") + body
