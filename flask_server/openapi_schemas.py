@@ -133,7 +133,7 @@ HEADERS: Json = {
         "schema": {"type": "string"},
     },
     "Server-Timing": {
-        "description": "Milliseconds spent in each stage: queue, decode, preprocess, upstream, total.",
+        "description": "Milliseconds spent in each stage: receive, queue, decode, preprocess, upstream, total.",
         "schema": {"type": "string"},
     },
     "Model-Version": {"description": "The version that answered.", "schema": {"type": "integer"}},

@@ -73,8 +73,13 @@ function setText(target, text) {
 
 const stateOf = (model) => model.state.toLowerCase().replaceAll("_", " ");
 
-function about({ problem, labels, input_size: size }) {
+function about({ problem, labels, input_size: size, versions }) {
   if (problem) return problem;
-  const facts = [labels && `${labels} labels`, size && `${size[1]} × ${size[0]} pixels`];
+  const newest = versions.find(({ state }) => state === "AVAILABLE");
+  const facts = [
+    labels && `${labels} labels`,
+    size && `${size[1]} × ${size[0]} pixels`,
+    newest && `version ${newest.version}`,
+  ];
   return facts.filter(Boolean).join(", ");
 }

@@ -31,11 +31,21 @@ EXAMPLE = ROOT / "examples" / "angular-frontend"
 SEVEN = ROOT / "test_images" / "digit_7.png"
 
 
+def npm_path() -> str:
+    """Where npm is, with a Node.js that Angular runs on."""
+    npm, node = shutil.which("npm"), shutil.which("node")
+    if npm is None or node is None:
+        unavailable("npm is not installed; install Node.js 20.19 or newer")
+    told = subprocess.run([node, "--version"], capture_output=True, text=True, check=True)
+    if tuple(map(int, told.stdout.strip("v\n").split(".")[:2])) < (20, 19):
+        unavailable(f"Node.js is {told.stdout.strip()}; install 20.19 or newer")
+    return npm
+
+
 def npm(*arguments: str, seconds: float) -> None:
     """Run npm in the example; fail with what it printed."""
-    program = shutil.which("npm") or unavailable("npm is not installed; install Node.js")
     run = subprocess.run(
-        [program, *arguments],
+        [npm_path(), *arguments],
         cwd=EXAMPLE,
         env=os.environ | {"NG_CLI_ANALYTICS": "false"},
         stdin=subprocess.DEVNULL,

@@ -13,13 +13,16 @@ import { Label } from './router-client';
         <li>
           <span class="name">{{ label[1].replaceAll('_', ' ') }}</span>
           <span class="score">{{ label[2] | percent: '1.1-1' }}</span>
-          <meter
-            min="0"
-            max="1"
-            [value]="label[2]"
+          <span
+            class="bar"
+            role="meter"
+            aria-valuemin="0"
+            aria-valuemax="1"
+            [attr.aria-valuenow]="label[2]"
             [attr.aria-label]="label[1].replaceAll('_', ' ')"
-            [attr.title]="label[0] + ', score ' + (label[2] | number: '1.6-6')"
-          ></meter>
+            [title]="label[0] + ', score ' + (label[2] | number: '1.6-6')"
+            [style.--share]="label[2]"
+          ></span>
         </li>
       }
     </ol>
@@ -44,30 +47,18 @@ import { Label } from './router-client';
       color: var(--quiet);
       font-variant-numeric: tabular-nums;
     }
-    meter {
+    .bar {
       grid-column: 1 / -1;
-      appearance: none;
-      width: 100%;
       height: 0.5rem;
-      border: 0;
       border-radius: 0.25rem;
       background: var(--line);
+      overflow: hidden;
     }
-    meter::-webkit-meter-inner-element {
+    .bar::before {
+      content: '';
       display: block;
-    }
-    meter::-webkit-meter-bar {
-      height: 0.5rem;
-      border: 0;
-      border-radius: 0.25rem;
-      background: var(--line);
-    }
-    meter::-webkit-meter-optimum-value {
-      border-radius: 0.25rem;
-      background: var(--accent);
-    }
-    meter::-moz-meter-bar {
-      border-radius: 0.25rem;
+      width: calc(var(--share) * 100%);
+      height: 100%;
       background: var(--accent);
     }
   `,
