@@ -22,8 +22,7 @@ def available_versions(url: str, servable: str) -> tuple[int, ...]:
 def router_models(url: str) -> set[str] | None:
     """Names of the models that the router has routes for; None if it does not answer."""
     listing = _get(f"{url}/models/")
-    rows = listing.get("models", []) if isinstance(listing, dict) else None
-    return None if rows is None else {row["name"] for row in rows}
+    return {row["name"] for row in listing} if isinstance(listing, list) else None
 
 
 def _get(url: str) -> Any:  # noqa: ANN401 - JSON
