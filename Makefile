@@ -11,7 +11,7 @@ help:
 	@echo "make run        start every model of models.toml behind the router (ARGS=… goes to auto_cmd.py)"
 	@echo "make test       lint, types and every test"
 	@echo "make test-fast  the tests that need no TensorFlow (under a minute)"
-	@echo "make lint       ruff, mypy and import-linter"
+	@echo "make lint       ruff, mypy, import-linter and bandit"
 	@echo "make format     let ruff format and mend what it can"
 	@echo "make bench      measure, write benchmarks/results/"
 	@echo "make manifests  Kubernetes manifests of models.toml (ARGS=… goes to scripts/render_kubernetes.py)"
@@ -46,6 +46,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(CODE)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

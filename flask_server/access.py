@@ -39,6 +39,11 @@ def init_app(app: Flask, settings: Settings, models: Container[str]) -> None:
     app.after_request(_challenge)
 
 
+def is_open(rule: str) -> bool:
+    """Whether the routes of this URL rule need no key."""
+    return rule.split("/")[1] in _OPEN
+
+
 def announcement(settings: Settings) -> str:
     """One sentence for the log that says whether the API is open."""
     if settings.api_keys_file is None:
@@ -54,8 +59,7 @@ def _check(ring: KeyRing, models: Container[str]) -> None:
     if request.method == "OPTIONS" or request.url_rule is None:
         return  # a preflight cannot carry a key; what is no route is a 404 for everyone
     rule = request.url_rule.rule
-    part = rule.split("/")[1]
-    if part in _OPEN:
+    if is_open(rule):
         return
     key = ring.find(_presented())
     if key is None:
@@ -63,6 +67,7 @@ def _check(ring: KeyRing, models: Container[str]) -> None:
             "Send a valid API key in the header 'Authorization: Bearer …' or 'X-API-Key'."
         )
     facts().key_name = key.name
+    part = rule.split("/")[1]
     if part in models:
         facts().model = part
         g.metered_key = key

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import orjson
 from flask import Response, request, send_from_directory
 
+from flask_server.access import is_open
 from flask_server.openapi_schemas import (
     HEADERS,
     SCHEMAS,
+    SECURITY_SCHEMES,
     answer,
     failures,
     predict_parameters,
@@ -68,7 +70,8 @@ def document(app: Flask, router: Router) -> Json:
         "info": {"title": "Labels for pictures", "version": "1", "summary": "A route per model."},
         "servers": [{"url": request.script_root or "/"}],
         "paths": paths,
-        "components": {"schemas": SCHEMAS, "headers": HEADERS},
+        "components": {"schemas": SCHEMAS, "headers": HEADERS, "securitySchemes": SECURITY_SCHEMES},
+        "security": _WITH_KEY if router.settings.api_keys_file else [],
     }
 
 
@@ -92,9 +95,11 @@ def _operation(app: Flask, rule: Rule, method: str) -> Json:
         "operationId": re.sub(r"\W", "_", f"{method.lower()}_{rule.endpoint}"),
         "summary": told.partition("\n")[0],
         "responses": {"200": answer({}, "What was asked for."), "default": _DEFAULT},
+        **({"security": []} if is_open(rule.rule) else {}),
     }
 
 
+_WITH_KEY: list[Json] = [{name: []} for name in SECURITY_SCHEMES]
 _WHATEVER: Json = {"description": "Whatever the model's own decode function makes."}
 _DEFAULT = problem_answer("default", [])
 _UNREADY = {

@@ -127,6 +127,11 @@ SCHEMAS: Json = {
     },
 }
 
+# Either will do; the document asks for one where the router is set up with API keys.
+SECURITY_SCHEMES: Json = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 HEADERS: Json = {
     "Request-Id": {
         "description": "As sent in `X-Request-Id`, else made here.",

@@ -232,3 +232,15 @@ def test_the_announcement_is_plain(tmp_path: Path) -> None:
     assert "only with an API key" in line
     assert "cache:6380" in line
     assert "secret" not in line
+
+
+def test_the_description_asks_for_a_key(
+    guarded: FlaskClient, client_of: Callable[..., FlaskClient]
+) -> None:
+    """Where keys are in use `/openapi.json` says how to send one, and which routes need none; else it asks for none."""
+    document = guarded.get("/openapi.json").get_json()
+    assert document["security"] == [{"bearer": []}, {"header": []}]
+    assert document["components"]["securitySchemes"]["header"]["name"] == "X-API-Key"
+    assert "security" not in document["paths"][PATH]["post"]
+    assert document["paths"]["/livez"]["get"]["security"] == []
+    assert client_of().get("/openapi.json").get_json()["security"] == []

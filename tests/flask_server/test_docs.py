@@ -1,19 +1,23 @@
-"""docs/http-api.md against the code: what is there is described, and the other way round."""
+"""docs/http-api.md and operations.md against the code: what is there is described, and the other way round."""
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING
 
 from flask_server import errors
 from flask_server.cors import EXPOSED_HEADERS, REQUEST_HEADERS
 from flask_server.errors import RouterError
+from flask_server.metrics import the_metrics
 from tests.processes import ROOT
 
 if TYPE_CHECKING:
+    import pytest
     from flask.testing import FlaskClient
 
 PAGE = (ROOT / "docs" / "http-api.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 
 def test_every_route_is_documented(client: FlaskClient) -> None:
@@ -39,3 +43,27 @@ def test_every_header_is_documented() -> None:
     for name in (*EXPOSED_HEADERS, *REQUEST_HEADERS):
         if name != "Content-Type":
             assert f"`{name}`" in PAGE, name
+
+
+def test_every_metric_is_documented() -> None:
+    """Every metric has a row with its kind and labels, and every row is a metric."""
+    rows = re.findall(r"^\| `(router_\w+)` \| (\w+) \| (.*?) \|", OPERATIONS, re.MULTILINE)
+    documented = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    told = {}
+    for metric in the_metrics().registry._collector_to_names:
+        (family,) = metric.describe()
+        name = family.name + ("_total" if family.type == "counter" else "")
+        told[name] = (family.type, set(metric._labelnames))
+    assert told == documented
+
+
+def test_every_log_field_is_documented(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every field of a request's log line is described."""
+    caplog.set_level(logging.INFO, logger="flask_server.logs")
+    client.post("/colours/predict/", data=b"no image")
+    (record,) = [record for record in caplog.records if record.name == "flask_server.logs"]
+    fields = {name for name in vars(record)["fields"] if not name.endswith("_ms")}
+    assert fields
+    assert not [name for name in fields if f"`{name}`" not in OPERATIONS]
