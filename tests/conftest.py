@@ -1,0 +1,29 @@
+"""Fixtures that several packages of tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT
+
+
+def _folder_beside(variable: str, name: str) -> Path:
+    folder = Path(os.environ.get(variable) or ROOT.parent / "shared" / name).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there; {variable} names another")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def zoo() -> Path:
+    """Trained models, photos, and the reference answers; the test is skipped where they are not."""
+    return _folder_beside("ZOO_DIR", "zoo")
+
+
+@pytest.fixture(scope="session")
+def conformance() -> Path:
+    """What the real TensorFlow Serving answers, and a runner; the test is skipped where it is not."""
+    return _folder_beside("CONFORMANCE_DIR", "conformance")
