@@ -56,7 +56,7 @@ def deployed(
     folder: Path,
     *arguments: str,
     models: Path = ROOT / "models.toml",
-    seconds: float = 180,
+    seconds: float = 420,
     **env: str,
 ) -> Iterator[Deployed]:
     """Run `auto_cmd.py ARGUMENTS` until the block ends; yields when its table has been printed."""
