@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pty
 import shutil
@@ -260,3 +261,38 @@ def test_check_does_nothing(tmp_path: Path) -> None:
     assert "digits: http://127.0.0.1:5000/digits/predict/ -> http://127.0.0.1:90" in answer.stdout
     assert "would train it" in answer.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_models_file_is_followed(trained: Path, tmp_path: Path) -> None:
+    """SIGHUP adds and removes models as the file then says, without a failed request; a bad file changes nothing."""
+    shutil.copytree(trained / "saved_models", tmp_path / "saved_models")
+    models = tmp_path / "models.toml"
+    digits = TWO_MODELS.partition("[others]")[0]
+    models.write_text(digits)
+    with deployed(tmp_path, models=models) as it, Traffic(it, "digits") as traffic:
+        hang_up = functools.partial(it.program.process.send_signal, signal.SIGHUP)
+        assert it.post("others", SEVEN).status_code == 404
+        models.write_text(TWO_MODELS)
+        hang_up()
+        wait_until(
+            lambda: it.post("others", SEVEN).status_code == 200, seconds=90, what="it is added"
+        )
+        models.write_text("[digits]\nunknown = 1\n")
+        hang_up()
+        wait_until(
+            lambda: "unknown key 'unknown'" in it.program.output(),
+            seconds=20,
+            what="the mistake is named",
+        )
+        assert it.post("others", SEVEN).status_code == 200
+        models.write_text(digits)
+        hang_up()
+        wait_until(
+            lambda: it.post("others", SEVEN).status_code == 404, seconds=90, what="it is removed"
+        )
+        wait_until(
+            lambda: sum("--rest_api_port" in line for line in it.children().values()) == 1,
+            seconds=40,
+            what="its model server is stopped",
+        )
+    assert set(traffic.statuses) == {200}
