@@ -41,6 +41,8 @@ class Plan:
 
     models: tuple[ModelConfig, ...]
     servers: tuple[ServerPlan, ...]
+    left_out: tuple[str, ...] = ()
+    """Names of the models that `--only` does not name."""
 
     def upstream(self, model: ModelConfig) -> tuple[str, ...]:
         """Base URLs of the servers for a model: what its table says, else what was assigned."""
@@ -61,8 +63,9 @@ def make_plan(
         ConfigError: `only` names a model that the file does not declare.
     """
     models = _selected(deployment, options.only)
+    left_out = tuple(set(deployment.models) - {model.name for model in models})
     if options.model_server == "none":
-        return Plan(models, ())
+        return Plan(models, (), left_out)
     groups: dict[str, list[ModelConfig]] = {}
     for model in models:
         for url in filter(ports.is_local, model.upstream):
@@ -75,7 +78,8 @@ def make_plan(
             port = ports.free_port(taken | {ports.port_of(url) for url in assigned.values()})
             assigned[key] = f"http://127.0.0.1:{port}"
         groups.setdefault(assigned[key], []).append(model)
-    return Plan(models, tuple(_server(url, group) for url, group in groups.items()))
+    servers = tuple(_server(url, group) for url, group in groups.items())
+    return Plan(models, servers, left_out)
 
 
 def _selected(deployment: Deployment, only: Iterable[str]) -> tuple[ModelConfig, ...]:

@@ -13,12 +13,12 @@ from model_config import ConfigError, load_deployment
 from supervisor import readiness, report, state_files
 from supervisor.child import Child
 from supervisor.plan import make_plan, router_command, server_command
-from supervisor.prepare import has_version, prepare_command
+from supervisor.prepare import has_version, missing_versions, prepare_command
 from supervisor.server_config import ServerConfig
 from supervisor.wishes import Reload, Stop, Wishes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from model_config import ModelConfig
@@ -33,6 +33,9 @@ ROUTER_STOP_SECONDS = 35.0
 SERVER_STOP_SECONDS = 15.0
 RELOAD_SECONDS = 30.0
 PREPARED_AT_ONCE = 2
+NOT_CHOSEN = (
+    "It is not among the models that --only names; start it without --only, or name it there."
+)
 
 
 class Supervisor:
@@ -128,34 +131,35 @@ class Supervisor:
     def _start_servers(self) -> None:
         """Prepare what is missing, start a server for whatever has a version, wait until each is ready."""
         self._problems.clear()
-        self._prepare(self.plan.models)
+        self._prepare()
         for server in self.plan.servers:
             self._start_server(server)
         self._wait_until(self._all_ready)
 
-    def _prepare(self, models: Iterable[ModelConfig]) -> None:
-        served = {model.name for server in self.plan.servers for model in server.models}
-        waiting = [m for m in models if m.name in served and not has_version(m.base_path)]
-        running: list[tuple[ModelConfig, Child]] = []
+    def _prepare(self) -> None:
+        """Make the versions that are missing, a few at a time."""
+        waiting = missing_versions(model for server in self.plan.servers for model in server.models)
+        running: list[tuple[tuple[ModelConfig, ...], Child]] = []
         while waiting or running:
             while waiting and len(running) < PREPARED_AT_ONCE:
-                running.append(self._start_preparing(waiting.pop(0)))
+                running.append((waiting[0], self._start_preparing(waiting.pop(0)[0])))
             self._tick()
-            for model, child in [pair for pair in running if pair[1].exit_status is not None]:
-                running.remove((model, child))
-                self._preparing.remove(child)
-                self._prepared(model, child)
+            for job in [job for job in running if job[1].exit_status is not None]:
+                running.remove(job)
+                self._prepared(*job)
 
-    def _start_preparing(self, model: ModelConfig) -> tuple[ModelConfig, Child]:
+    def _start_preparing(self, model: ModelConfig) -> Child:
         self._console.say(f"{model.name} has no version under {model.base_path} yet; making one")
         child = Child(prepare_command(model, self.options.models_file), self._console)
         self._preparing.append(child)
         child.start()
-        return model, child
+        return child
 
-    def _prepared(self, model: ModelConfig, child: Child) -> None:
-        if not has_version(model.base_path):
-            self._problems[model.name] = child.last_words()
+    def _prepared(self, models: tuple[ModelConfig, ...], child: Child) -> None:
+        self._preparing.remove(child)
+        if not has_version(models[0].base_path):
+            reason = child.last_words()
+            self._problems.update({model.name: reason for model in models})
 
     def _start_server(self, server: ServerPlan) -> None:
         ready = [model for model in server.models if has_version(model.base_path)]
@@ -166,7 +170,8 @@ class Supervisor:
             self._configs[server.url] = ServerConfig(path, server.url, self._console.say)
         config = self._configs[server.url]
         config.serve(ready)
-        if server.url not in self._servers:
+        known = self._servers.get(server.url)
+        if known is None or known.given_up:
             child = Child(server_command(server, self.options, config.path), self._console)
             self._servers[server.url] = child
             child.start()
@@ -211,6 +216,7 @@ class Supervisor:
     def _place(self) -> None:
         """Write down where each model is, and let a running router read it."""
         placement = {model.name: self._placement(model) for model in self.plan.models}
+        placement |= {name: {"problem": NOT_CHOSEN} for name in self.plan.left_out}
         state_files.write_placement(self._placement_file, placement)
         if self._router:
             self._router.signal(signal.SIGHUP)

@@ -97,7 +97,9 @@ def test_two_tables_of_one_servable_share_its_server(plan_of: MakePlan) -> None:
 
 def test_only_selects_models(plan_of: MakePlan) -> None:
     """`--only` plans the named models and refuses a name that the file does not declare."""
-    assert [model.name for model in plan_of(TWO, "--only", "b").models] == ["b"]
+    plan = plan_of(TWO, "--only", "b")
+    assert [model.name for model in plan.models] == ["b"]
+    assert plan.left_out == ("a",)
     with pytest.raises(ConfigError, match=r"has no table \[c\]; it declares a, b"):
         plan_of(TWO, "--only", "c")
 
