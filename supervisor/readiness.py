@@ -20,14 +20,29 @@ def available_versions(url: str, servable: str) -> tuple[int, ...]:
 
 
 def router_models(url: str) -> set[str] | None:
-    """Names of the models that the router has routes for; None if it does not answer."""
-    listing = _get(f"{url}/models/")
-    return {row["name"] for row in listing} if isinstance(listing, list) else None
+    """Names of the models that the router has routes for; None if it does not answer.
+
+    `/readyz` tells them without an API key, and also while none of them is available (503).
+    """
+    told = _get(f"{url}/readyz")
+    models = told.get("models") if isinstance(told, dict) else None
+    return set(models) if isinstance(models, dict) else None
 
 
 def _get(url: str) -> Any:  # noqa: ANN401 - JSON
     try:
         with urllib.request.urlopen(url, timeout=ASK_SECONDS) as response:  # noqa: S310 - http(s) from the plan
             return json.load(response)
+    except urllib.error.HTTPError as answer:
+        return _json_or_none(answer)
     except (OSError, ValueError):
         return None
+
+
+def _json_or_none(answer: urllib.error.HTTPError) -> Any:  # noqa: ANN401 - JSON
+    """What was answered together with a status above 399."""
+    with answer:
+        try:
+            return json.load(answer)
+        except (OSError, ValueError):
+            return None
