@@ -1,0 +1,219 @@
+"""How many routers and model servers a load needs: a small queueing simulation, fed with measured processor times.
+
+    python -m benchmarks.capacity --model mobilenet_v2 --rates 10 1000 100000
+
+A request is worked on by a router's processors and then by a model server's; where all are busy it waits its turn. What
+each needs is taken from a run of the benchmark (`benchmarks/results/*.json`), so the answer is in machines like that one.
+Not modelled: the network, memory, batching, and that threads of one process disturb each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import math
+import random
+import statistics
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+RESULTS = Path(__file__).with_name("results")
+ROUTER, MODEL_SERVER = "router", "model server"
+BUSY = 0.7
+"""The share of the time that processors should be busy at most: beyond it queues grow quickly."""
+SPREAD = 0.3
+"""Standard deviation of a step's time over its mean."""
+
+
+class Station:
+    """Processors that take work in the order in which it comes."""
+
+    def __init__(self, cores: int) -> None:
+        self._free_at = [0.0] * cores
+        self.busy_seconds = 0.0
+
+    def serve(self, ready: float, seconds: float) -> float:
+        """Take the processor that is free first; return when the work is done."""
+        start = max(ready, heapq.heappop(self._free_at))
+        heapq.heappush(self._free_at, start + seconds)
+        self.busy_seconds += seconds
+        return start + seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Processor seconds that one request takes of each program."""
+
+    router: float
+    model_server: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a simulation saw."""
+
+    throughput: float
+    mean_seconds: float
+    p50_seconds: float
+    p95_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """How many machines of each kind, all with so many processors."""
+
+    routers: int
+    model_servers: int
+    cores: int
+
+    @property
+    def sample(self) -> Fleet:
+        """A small part of it: every machine gets the same share of the load, so the part behaves as the whole."""
+        parts = max(1, min(self.routers, self.model_servers) // 4)
+        return replace(
+            self, routers=self.routers // parts, model_servers=self.model_servers // parts
+        )
+
+
+def single_machine(
+    times: Times, *, cores: int, clients: int, requests: int = 4000, seed: int = 0
+) -> Outcome:
+    """Everything on one machine; each client asks again as soon as it has its answer (a closed loop)."""
+    station, luck = Station(cores), random.Random(seed)
+    # A heap of (when, client, step, when it began): the earliest event is always the next.
+    events = [(0.0, client, 0, 0.0) for client in range(clients)]
+    latencies: list[float] = []
+    now = 0.0
+    while len(latencies) < requests:
+        now, client, step, began = heapq.heappop(events)
+        if step == 2:
+            latencies.append(now - began)
+            step, began = 0, now
+        mean = (times.router, times.model_server)[step]
+        done = station.serve(now, _about(mean, luck))
+        heapq.heappush(events, (done, client, step + 1, began))
+    return _outcome(latencies, now)
+
+
+def fleet(
+    times: Times, size: Fleet, *, rate: float, requests: int = 20000, seed: int = 0
+) -> Outcome:
+    """Requests come at random (a Poisson process); each goes to any router, and from there to any model server."""
+    luck = random.Random(seed)
+    routers = [Station(size.cores) for _ in range(size.routers)]
+    servers = [Station(size.cores) for _ in range(size.model_servers)]
+    arrivals = list(_arrivals(rate, requests, luck))
+    forwarded = sorted(
+        (luck.choice(routers).serve(at, _about(times.router, luck)), at) for at in arrivals
+    )
+    ends = [
+        (luck.choice(servers).serve(ready, _about(times.model_server, luck)), at)
+        for ready, at in forwarded
+    ]
+    return _outcome([end - at for end, at in ends], max(end for end, _ in ends))
+
+
+def fleet_for(times: Times, rate: float, *, cores: int) -> Fleet:
+    """The arithmetic: processor seconds a second, over those of one machine that may be used; two at least."""
+    room = cores * BUSY
+    needed = (math.ceil(rate * seconds / room) for seconds in (times.router, times.model_server))
+    routers, model_servers = (max(2, count) for count in needed)
+    return Fleet(routers, model_servers, cores)
+
+
+def cost_per_million(times: Times, *, core_hour: float) -> float:
+    """What a million predictions cost where a processor costs `core_hour` for an hour, kept `BUSY` on average."""
+    seconds = 1e6 * (times.router + times.model_server) / BUSY
+    return seconds / 3600 * core_hour
+
+
+def measured(results: Path, *, model: str, megapixels: float) -> list[dict[str, Any]]:
+    """The rows of the benchmark for our own programs with one model and photo."""
+    rows = json.loads(results.read_text())["rows"]
+    return [
+        row
+        for row in rows
+        if row["contender"] == "OURS"
+        and (row["setting"]["model"], row["setting"]["megapixels"]) == (model, megapixels)
+    ]
+
+
+def times_of(row: dict[str, Any]) -> Times:
+    """What the programs took in a measured row."""
+    return Times(row["cpu_ms"][ROUTER] / 1000, row["cpu_ms"][MODEL_SERVER] / 1000)
+
+
+def newest_results() -> Path:
+    """The results that were written last."""
+    files = sorted(RESULTS.glob("*.json"), key=lambda file: file.stat().st_mtime)
+    if not files:
+        sys.exit(f"There are no results in {RESULTS}; run: make bench")
+    return files[-1]
+
+
+def _arrivals(rate: float, requests: int, luck: random.Random) -> Iterator[float]:
+    now = 0.0
+    for _ in range(requests):
+        now += luck.expovariate(rate)
+        yield now
+
+
+def _about(mean: float, luck: random.Random) -> float:
+    """A gamma-distributed time, never negative."""
+    shape = 1 / SPREAD**2
+    return luck.gammavariate(shape, mean / shape)
+
+
+def _outcome(latencies: Sequence[float], seconds: float) -> Outcome:
+    in_order = sorted(latencies)
+    return Outcome(
+        throughput=len(in_order) / seconds,
+        mean_seconds=statistics.fmean(in_order),
+        p50_seconds=in_order[len(in_order) // 2],
+        p95_seconds=in_order[int(len(in_order) * 0.95)],
+    )
+
+
+def report(times: Times, *, rate: float, cores: int, core_hour: float) -> str:
+    """The fleet for a rate, what it is like to be served by it, and what it costs."""
+    size = fleet_for(times, rate, cores=cores)
+    part = size.sample
+    seen = fleet(times, part, rate=rate * part.model_servers / size.model_servers)
+    return (
+        f"{rate:g}/s: {size.routers} routers and {size.model_servers} model servers of {cores} processors;"
+        f" median {seen.p50_seconds * 1000:.0f} ms, 95 % under {seen.p95_seconds * 1000:.0f} ms;"
+        f" {cost_per_million(times, core_hour=core_hour):.2f} per million"
+    )
+
+
+def main() -> None:
+    """Print a line for each rate."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity")
+    parser.add_argument("--rates", type=float, nargs="+", default=[10, 1000, 100_000])
+    parser.add_argument("--model", default="mobilenet_v2")
+    parser.add_argument("--megapixels", type=float, default=1.2)
+    parser.add_argument("--cores", type=int, default=4, help="processors of each machine")
+    parser.add_argument("--core-hour", type=float, default=0.04, help="price of one for an hour")
+    parser.add_argument("--results", type=Path, default=None, help="default: the newest")
+    options = parser.parse_args()
+    results = options.results or newest_results()
+    rows = measured(results, model=options.model, megapixels=options.megapixels)
+    if not rows:
+        sys.exit(f"{results.name} has no rows for {options.model} at {options.megapixels} MP.")
+    times = times_of(rows[-1])
+    print(
+        f"{options.model}, {options.megapixels} MP: {times.router * 1000:.1f} ms of a router's processor,"
+        f" {times.model_server * 1000:.1f} ms of a model server's"
+    )
+    for rate in options.rates:
+        print(report(times, rate=rate, cores=options.cores, core_hour=options.core_hour))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import capacity
+from benchmarks.capacity import Fleet, Times
+
+ROWS = [
+    (file, number)
+    for file in sorted(capacity.RESULTS.glob("*.json"))
+    for number, row in enumerate(json.loads(file.read_text()).get("rows", []))
+    if row["contender"] == "OURS"
+]
+
+
+@pytest.mark.skipif(not ROWS, reason="no results of the benchmark are here; make bench writes them")
+def test_the_simulation_meets_what_one_machine_measured() -> None:
+    """Where clients keep a machine busy, the simulated throughput is within a third of what the benchmark measured."""
+    compared = 0
+    for file, number in ROWS:
+        document = json.loads(file.read_text())
+        row, cores = document["rows"][number], document["machine"]["cores"]
+        clients = row["setting"]["clients"]
+        if clients <= 2 * cores:
+            continue
+        seen = capacity.single_machine(capacity.times_of(row), cores=cores, clients=clients)
+        assert seen.throughput == pytest.approx(row["throughput"], rel=1 / 3), row
+        compared += 1
+    assert compared
+
+
+@pytest.mark.parametrize("load", [0.3, 0.8])
+def test_waiting_follows_the_formula_of_pollaczek_and_khinchine(load: float) -> None:
+    """One router with one processor: the mean time is service plus load·service·(1+cv²)/2(1-load)."""
+    service = 0.01
+    times = Times(service, 1e-9)
+    seen = capacity.fleet(times, Fleet(1, 1, cores=1), rate=load / service, requests=100_000)
+    wait = load * service * (1 + capacity.SPREAD**2) / (2 * (1 - load))
+    assert seen.mean_seconds == pytest.approx(service + wait, rel=0.05)
+
+
+def test_a_closed_loop_keeps_littles_law() -> None:
+    """Clients = throughput times latency, whoever waits where."""
+    seen = capacity.single_machine(Times(0.004, 0.02), cores=2, clients=16, requests=20_000)
+    assert seen.throughput * seen.mean_seconds == pytest.approx(16, rel=0.02)
+    assert seen.throughput == pytest.approx(2 / 0.024, rel=0.03)
+
+
+def test_the_slower_program_gets_more_machines() -> None:
+    """The fleet is the arithmetic: rate times seconds over the processors that may be busy, two at least."""
+    assert capacity.fleet_for(Times(0.007, 0.028), 1000, cores=4) == Fleet(3, 10, 4)
+    assert capacity.fleet_for(Times(0.007, 0.028), 10, cores=4) == Fleet(2, 2, 4)
+
+
+def test_a_fleet_of_that_size_holds_the_load_and_half_of_it_does_not() -> None:
+    """At the computed size 95 % of the requests take a few times their own work; with half the servers queues grow."""
+    times = Times(0.007, 0.028)
+    size = capacity.fleet_for(times, 1000, cores=4)
+    enough = capacity.fleet(times, size, rate=1000)
+    assert enough.p95_seconds < 4 * 0.035
+    half = Fleet(size.routers, size.model_servers // 2, size.cores)
+    assert capacity.fleet(times, half, rate=1000).p95_seconds > 10 * enough.p95_seconds
+
+
+def test_a_part_of_a_large_fleet_behaves_as_the_whole() -> None:
+    """Latency in the sample of a fleet is that of the whole fleet under the same share of the load."""
+    times = Times(0.007, 0.028)
+    size = capacity.fleet_for(times, 3000, cores=4)
+    part = size.sample
+    assert part.model_servers < size.model_servers
+    whole = capacity.fleet(times, size, rate=3000, requests=50_000)
+    rate = 3000 * part.model_servers / size.model_servers
+    small = capacity.fleet(times, part, rate=rate, requests=50_000)
+    assert small.p95_seconds == pytest.approx(whole.p95_seconds, rel=0.25)
+
+
+def test_the_price_is_processor_time() -> None:
+    """35 ms a prediction at 70 % busy and 0.04 an hour: a million takes 13.9 processor hours."""
+    assert capacity.cost_per_million(Times(0.007, 0.028), core_hour=0.04) == pytest.approx(
+        0.556, rel=0.01
+    )
