@@ -9,10 +9,10 @@ manifests: install
 
 # The images take the build of TensorFlow without GPU code, a third of the size: the other is crossed out.
 locks: $(VENV)/.installed-dev
-	$(LOCK) requirements-router.txt -o deploy/docker/router.lock
+	$(LOCK) requirements-router.txt deploy/docker/redis.in -o deploy/docker/router.lock
 	$(LOCK) requirements-model-server.txt deploy/docker/tensorflow-cpu.in \
 		--override deploy/docker/tensorflow-crossed-out.in -o deploy/docker/model-server.lock
-	$(LOCK) requirements.txt deploy/docker/tensorflow-cpu.in \
+	$(LOCK) requirements.txt deploy/docker/redis.in deploy/docker/tensorflow-cpu.in \
 		--override deploy/docker/tensorflow-crossed-out.in -o deploy/docker/single.lock
 
 sbom: $(VENV)/.installed-dev

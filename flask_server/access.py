@@ -10,7 +10,7 @@ from flask import g, request
 from flask_server.api_keys import KeyRing
 from flask_server.errors import AccessDenied, KeyRequired
 from flask_server.facts import facts
-from flask_server.redis_ledger import place_of
+from flask_server.redis_server import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Container

@@ -13,6 +13,7 @@ RouterError                     500
 ├── TooBusy                     503   as many requests as allowed are waiting for the model; Retry-After
 ├── TooManyRequests             429   over the key's rate or quota; Retry-After
 ├── LimitsUnavailable           503   rates and quotas cannot be checked; Retry-After
+├── SupportUnavailable          503   what a few-shot model was taught cannot be reached; Retry-After
 ├── ClientGone                  499   nobody is left to be answered (nginx' number)
 └── UpstreamError               502   answered, but not with predictions
     ├── UpstreamUnavailable     503   refused, or no version available; Retry-After
@@ -116,6 +117,14 @@ class LimitsUnavailable(RouterError):
 
     status = 503
     title = "Limits unavailable"
+    retry_after_seconds = 1
+
+
+class SupportUnavailable(RouterError):
+    """What a few-shot model was taught cannot be reached now."""
+
+    status = 503
+    title = "Support set unavailable"
     retry_after_seconds = 1
 
 

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from flask_server.health import Health
 from flask_server.images import ImageReader
 from flask_server.models import load_models
+from flask_server.redis_support_store import RedisSupportStore
 from flask_server.replicas import ReplicaPool
-from flask_server.support_store import SupportStore
+from flask_server.support_store import FileSupportStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flask_server.models import Model
     from flask_server.settings import Settings
+    from flask_server.support_store import SupportStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Router:
             ConfigError: Something is described wrongly.
         """
         pool = ReplicaPool()
-        support = SupportStore(settings.state_dir / "support_sets.sqlite3")
+        support = _support_store(settings)
         models = load_models(settings, pool, support)
         reader = ImageReader.from_settings(settings)
         return cls(settings, models, pool, Health(models), reader, support)
@@ -45,3 +47,10 @@ class Router:
     def close(self) -> None:
         """Keep no connection to model servers any longer; requests under way go on to their end."""
         self.pool.close()
+
+
+def _support_store(settings: Settings) -> SupportStore:
+    """Where named pictures are kept: Redis if there is a URL for it, else a file of this machine."""
+    if settings.redis_url:
+        return RedisSupportStore(settings.redis_url)
+    return FileSupportStore(settings.state_dir / "support_sets.sqlite3")

@@ -122,7 +122,7 @@ class Settings:
     )
     redis_url: str = field(
         default="",
-        metadata=_told(_text, "Redis server that keeps these counts instead, for several machines"),
+        metadata=_told(_text, "Redis server that keeps both instead, for several machines"),
     )
     cors_origins: tuple[str, ...] = field(
         default=("http://localhost:4200", "http://127.0.0.1:4200"),

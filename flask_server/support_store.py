@@ -1,6 +1,6 @@
 """The pictures that people have named: the lasting truth of what few-shot models are taught.
 
-One SQLite file under STATE_DIR, shared by the workers of all routers on this machine. What a method has written when it
+`FileSupportStore`: one SQLite file under STATE_DIR, shared by the workers of all routers on this machine. What a method has written when it
 returns stays written, whichever process is killed then.
 """
 
@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from flask_server.errors import TooLarge, UnknownLabel
 
@@ -37,19 +37,46 @@ class SupportSet:
     """Image files as web-safe base64."""
 
 
-class SupportStore:
+class SupportStore(Protocol):
     """The support sets of all models."""
+
+    def version(self, model: str) -> int:
+        """The version of a model's support set; 0 if it was never taught."""
+
+    def read(self, model: str) -> SupportSet:
+        """A model's support set as it stands at one moment."""
+
+    def counts(self, model: str) -> tuple[int, Mapping[str, int]]:
+        """The version, and how many pictures each label has."""
+
+    def add(self, model: str, label: str, images: Sequence[str], *, most: int) -> None:
+        """Name pictures.
+
+        Raises:
+            TooLarge: The model would have more than `most` of them; none is added.
+        """
+
+    def delete(self, model: str, label: str | None) -> None:
+        """Forget one label, or all of them.
+
+        Raises:
+            UnknownLabel: There are no pictures of this label.
+        """
+
+
+class FileSupportStore:
+    """See `SupportStore`; one file, for one machine."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def version(self, model: str) -> int:
-        """The version of a model's support set; 0 if it was never taught."""
+        """See `SupportStore.version`."""
         with self._transaction("DEFERRED") as database:
             return _version(database, model)
 
     def read(self, model: str) -> SupportSet:
-        """A model's support set as it stands at one moment."""
+        """See `SupportStore.read`."""
         with self._transaction("DEFERRED") as database:
             rows = database.execute(
                 "SELECT label, image FROM picture WHERE model = ? ORDER BY id", (model,)
@@ -59,7 +86,7 @@ class SupportStore:
         return SupportSet(version, labels, images)
 
     def counts(self, model: str) -> tuple[int, Mapping[str, int]]:
-        """The version, and how many pictures each label has."""
+        """See `SupportStore.counts`."""
         with self._transaction("DEFERRED") as database:
             rows = database.execute(
                 "SELECT label, COUNT(*) FROM picture WHERE model = ? GROUP BY label ORDER BY MIN(id)",
@@ -68,11 +95,7 @@ class SupportStore:
             return _version(database, model), dict(rows.fetchall())
 
     def add(self, model: str, label: str, images: Sequence[str], *, most: int) -> None:
-        """Name pictures.
-
-        Raises:
-            TooLarge: The model would have more than `most` of them; none is added.
-        """
+        """See `SupportStore.add`."""
         with self._transaction("IMMEDIATE") as database:
             (held,) = database.execute(
                 "SELECT COUNT(*) FROM picture WHERE model = ?", (model,)
@@ -86,11 +109,7 @@ class SupportStore:
             _count_change(database, model)
 
     def delete(self, model: str, label: str | None) -> None:
-        """Forget one label, or all of them.
-
-        Raises:
-            UnknownLabel: There are no pictures of this label.
-        """
+        """See `SupportStore.delete`."""
         with self._transaction("IMMEDIATE") as database:
             deleted = database.execute(
                 "DELETE FROM picture WHERE model = :model AND (:label IS NULL OR label = :label)",

@@ -50,6 +50,7 @@ def test_every_error_has_a_test() -> None:
     elsewhere = {"RouterError", "RequestTimeout", "ClientGone"}  # test_wsgi_server, test_admission
     elsewhere |= {"AccessDenied", "KeyRequired"}  # test_access
     elsewhere |= {"TooManyRequests", "LimitsUnavailable"}  # test_limits
+    elsewhere |= {"SupportUnavailable"}  # test_support_store
     elsewhere |= {"NothingTaught", "UnknownLabel"}  # test_support
     assert tree == provoked | elsewhere
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flask_server.errors import LimitsUnavailable
 from flask_server.ledger import FileLedger, Limit, spending
 from flask_server.limits import ledger_of
 from flask_server.redis_ledger import RedisLedger
@@ -23,7 +22,7 @@ from tests.flask_server.test_failures import check_problem
 from tests.processes import ROOT, free_port, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from flask.testing import FlaskClient
 
@@ -31,28 +30,6 @@ PATH = "/colours/predict/"
 RED = encoded((255, 51, 0))
 DAY = 86400
 DAILY = Limit("daily", 50, DAY)
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real Redis server."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("there is no redis-server; on Debian: apt-get install redis-server")
-    port, folder = free_port(), tmp_path_factory.mktemp("redis")
-    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
-    with subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL) as server:
-        ledger = RedisLedger(f"redis://127.0.0.1:{port}/0")
-        wait_until(lambda: _answers(ledger), seconds=20, what="Redis answers")
-        yield f"redis://127.0.0.1:{port}/0"
-        server.terminate()
-
-
-def _answers(ledger: RedisLedger) -> bool:
-    try:
-        return ledger.spend("probe", [DAILY]).allowed
-    except LimitsUnavailable:
-        return False
 
 
 @pytest.fixture(params=["files", "redis"])

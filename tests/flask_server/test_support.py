@@ -16,7 +16,7 @@ from flask_server import create_app
 from flask_server.errors import NothingTaught, UpstreamTimeout
 from flask_server.served_versions import Call
 from flask_server.settings import Settings
-from flask_server.support_store import SupportStore
+from flask_server.support_store import FileSupportStore
 from flask_server.taught import Taught, picture_text, taught_labels
 from tests.flask_server.conftest import encoded
 
@@ -61,9 +61,9 @@ class ForgetfulServers:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> SupportStore:
+def store(tmp_path: Path) -> FileSupportStore:
     """An empty store."""
-    return SupportStore(tmp_path / "support.sqlite3")
+    return FileSupportStore(tmp_path / "support.sqlite3")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def servers() -> ForgetfulServers:
 
 
 @pytest.fixture
-def taught(servers: ForgetfulServers, store: SupportStore) -> Taught:
+def taught(servers: ForgetfulServers, store: FileSupportStore) -> Taught:
     """The upstream of a few-shot model."""
     return Taught(servers, store, "m")  # type: ignore[arg-type]
 
@@ -86,7 +86,7 @@ def test_nothing_taught_asks_nobody(taught: Taught, servers: ForgetfulServers) -
 
 
 def test_every_answer_is_by_what_is_stored(
-    taught: Taught, servers: ForgetfulServers, store: SupportStore
+    taught: Taught, servers: ForgetfulServers, store: FileSupportStore
 ) -> None:
     """Whatever the replicas hold, restarted or taught by others meanwhile, the labels are the store's."""
     expected: list[str] = []
@@ -104,7 +104,7 @@ def test_every_answer_is_by_what_is_stored(
 
 
 def test_taught_replicas_are_asked_once(
-    taught: Taught, servers: ForgetfulServers, store: SupportStore
+    taught: Taught, servers: ForgetfulServers, store: FileSupportStore
 ) -> None:
     """Once both hold the set, a prediction is one call."""
     store.add("m", "a", ["x"], most=9)
@@ -115,7 +115,7 @@ def test_taught_replicas_are_asked_once(
     assert servers.asked == ["decode_and_serve"]
 
 
-def test_one_at_a_time_brings_the_set_along(taught: Taught, store: SupportStore) -> None:
+def test_one_at_a_time_brings_the_set_along(taught: Taught, store: FileSupportStore) -> None:
     """A request that waits for another to teach gives up at its deadline."""
     store.add("m", "a", ["x"], most=9)
     holder = threading.Event()
