@@ -14,7 +14,7 @@ from urllib.parse import quote
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.command_line import UserError, run
-from scripts.http_request import BusyError, ask
+from scripts.http_request import BusyError, ask, key_header
 from scripts.prediction_table import Prediction, PredictionTable
 from scripts.time_left import TimeLeft
 
@@ -108,10 +108,10 @@ def _ask_patiently(url: str, picture: bytes, top: int) -> object:
     """Ask again when the server says that it cannot answer now."""
     for _ in range(ATTEMPTS - 1):
         try:
-            return ask(url, hint=HINT, body=picture, params={"top": str(top)})
+            return ask(url, hint=HINT, body=picture, params={"top": str(top)}, headers=key_header())
         except BusyError as error:
             time.sleep(min(error.retry_after_seconds, LONGEST_PAUSE_SECONDS))
-    return ask(url, hint=HINT, body=picture, params={"top": str(top)})
+    return ask(url, hint=HINT, body=picture, params={"top": str(top)}, headers=key_header())
 
 
 def _whole_number(text: str) -> int:

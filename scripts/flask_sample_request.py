@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.command_line import add_models_argument, read_models, run
-from scripts.http_request import ask
+from scripts.http_request import ask, key_header
 from scripts.sample_image import print_labels, read_image
 
 
@@ -25,6 +25,7 @@ def main() -> None:
         hint="start it with `make run`, or name its address with --url",
         body={"b64": base64.b64encode(image).decode()},
         params={"top": str(arguments.top)} if arguments.top else {},
+        headers=key_header(),
     )
     print_labels(labels)
 

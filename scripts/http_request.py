@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, cast
 
 import requests
@@ -23,13 +24,14 @@ class BusyError(UserError):
         self.retry_after_seconds = retry_after_seconds
 
 
-def ask(
+def ask(  # noqa: PLR0913 - what a request consists of
     url: str,
     *,
     hint: str,
     json: object = None,
     body: Mapping[str, str] | bytes | None = None,
     params: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> object:
     """Send a request, a POST if there is something to send, and return the JSON of its answer.
 
@@ -39,6 +41,7 @@ def ask(
         json: What is sent as JSON.
         body: What is sent as a form, or as it is.
         params: The query.
+        headers: What is said beside it, such as `key_header()`.
 
     Raises:
         BusyError: The server says that it cannot answer now.
@@ -47,7 +50,13 @@ def ask(
     method = "GET" if json is None and body is None else "POST"
     try:
         response = requests.request(
-            method, url, json=json, data=body, params=params, timeout=TIMEOUT_SECONDS
+            method,
+            url,
+            json=json,
+            data=body,
+            params=params,
+            headers=headers,
+            timeout=TIMEOUT_SECONDS,
         )
     except requests.Timeout:
         raise UserError(f"{url} did not answer within {TIMEOUT_SECONDS:g} s.") from None
@@ -56,6 +65,12 @@ def ask(
     except (requests.RequestException, UnicodeError) as error:
         raise UserError(f"'{url}' cannot be asked: {error}; {hint}.") from None
     return _answer(response, hint)
+
+
+def key_header() -> dict[str, str]:
+    """The environment's API_KEY, for a router that asks for one; never to be sent to a model server."""
+    key = os.environ.get("API_KEY", "").strip()
+    return {"X-API-Key": key} if key else {}
 
 
 def _answer(response: requests.Response, hint: str) -> object:

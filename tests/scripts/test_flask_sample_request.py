@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.processes import ROOT, free_port
+from flask_server.api_keys import new_key, save_keys
+from tests.processes import ROOT, free_port, running
 from tests.scripts.answering import answering
 from tests.scripts.running import assert_one_sentence, run_script
 
@@ -62,3 +63,20 @@ def test_a_bad_url_is_one_sentence(tmp_path: Path, url: str) -> None:
     """What is no address of an HTTP server is told, not raised."""
     process = run_script("flask_sample_request", "-i", DIGIT, "--url", url, cwd=tmp_path)
     assert_one_sentence(process, "--url")
+
+
+def test_the_key_is_sent_where_there_is_one(tmp_path: Path) -> None:
+    """API_KEY of the environment opens a router that asks for keys."""
+    text, key = new_key("script")
+    save_keys(tmp_path / "keys.json", [key])
+    (tmp_path / "models.toml").write_text("[a]\ninput_size = [4, 4]\n")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    names = {"MODELS_FILE": "models.toml", "API_KEYS_FILE": "keys.json", "STATE_DIR": "state"}
+    env = {name: str(tmp_path / value) for name, value in names.items()} | {"PORT": str(port)}
+    ask = ("flask_sample_request", "-i", DIGIT, "--model", "a", "--url", url)
+    with running("-m", "flask_server", log=tmp_path / "log", env=env) as program:
+        program.wait_for(f"{url}/livez")
+        assert_one_sentence(run_script(*ask, cwd=tmp_path), "401", "API key")
+        opened = run_script(*ask, cwd=tmp_path, env={"API_KEY": text})
+    assert_one_sentence(opened, "503", "'a' has no model server")
