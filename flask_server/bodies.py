@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import orjson
 
 from flask_server.base64_text import decode_base64
 from flask_server.errors import InvalidImage, InvalidRequest, TooLarge
+from flask_server.percent_encoding import unescaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,7 @@ WAYS = (
     'a form field \'b64\', a multipart file, JSON {"b64": …}, JSON {"instances": [{"b64": …}, …]},'
     " or a raw image/* body"
 )
+_B64_FIELD = re.compile(rb"(?:^|&)b64=([^&]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,14 @@ def images_in(request: Request, *, most: int) -> Batch:
         TooLarge: There are more than `most`.
     """
     kind, body = request.mimetype, _body(request)
-    if kind == "application/json" or kind.endswith("+json"):
-        return _from_json(body, most)
-    if kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
-        return _from_form(request, most)
+    if kind == "application/json" or kind.endswith("+json") or body[:1] == b"{":
+        return _from_json(body, most)  # fetch() calls a string text/plain, and curl calls it a form
+    if kind == "application/x-www-form-urlencoded":
+        return _from_urlencoded(body, most)
+    if kind == "multipart/form-data":
+        return _from_multipart(request, most)
     if kind.startswith("image/") or kind in ("application/octet-stream", ""):
-        return _single(body) if body[:1] != b"{" else _from_json(body, most)
+        return _single(body)
     raise InvalidRequest(f"The content type '{kind[:100]}' is not known here; send {WAYS}.")
 
 
@@ -63,12 +68,19 @@ def _single(body: bytes) -> Batch:
     return Batch((body,), single=True)
 
 
-def _from_form(request: Request, most: int) -> Batch:
+def _from_multipart(request: Request, most: int) -> Batch:
     files = [file for _, file in request.files.items(multi=True) if file.filename]
     texts = request.form.getlist("b64")
     _check_count(len(files) + len(texts), most)
     images = [file.read() or InvalidImage("The file is empty.") for file in files]
     return _batch([*images, *map(_decoded, texts)])
+
+
+def _from_urlencoded(body: bytes, most: int) -> Batch:
+    """The fields `b64` of a form; a `+` stays, for in base64 it is one that was not escaped, never a space."""
+    texts = [field[1] for field in _B64_FIELD.finditer(body)]
+    _check_count(len(texts), most)
+    return _batch([_decoded(unescaped(text)) for text in texts])
 
 
 def _batch(images: Sequence[bytes | InvalidImage]) -> Batch:
@@ -98,7 +110,7 @@ def _instance(instance: object) -> bytes | InvalidImage:
     return InvalidImage('Each of the instances must be an object {"b64": "…"}.')
 
 
-def _decoded(text: str) -> bytes | InvalidImage:
+def _decoded(text: str | bytes) -> bytes | InvalidImage:
     try:
         return decode_base64(text) or InvalidImage("The image is empty.")
     except InvalidImage as error:

@@ -26,9 +26,26 @@ PATH = "/colours/predict/"
 
 WAYS: dict[str, dict[str, Any]] = {
     "urlencoded form": {"data": {"b64": B64}},
+    "urlencoded form among other fields": {"data": {"a": "b64=x", "b64": B64, "c": "%&="}},
+    "urlencoded form in lower case": {
+        "data": f"b64={B64}".replace("+", "%2b")
+        .replace("/", "%2f")
+        .replace("=", "%3d")
+        .replace("b64%3d", "b64="),
+        "content_type": "application/x-www-form-urlencoded",
+    },
+    "urlencoded form with escaped white space and letters": {
+        "data": f"b64=%0A%69{B64[1:30]}%0d%0a{B64[30:]}",
+        "content_type": "application/x-www-form-urlencoded",
+    },
     "multipart form": {"data": {"b64": B64, "x": (io.BytesIO(b""), "")}},
     "JSON": {"json": {"b64": B64}},
     "JSON without a content type": {"data": orjson.dumps({"b64": B64})},
+    "JSON as fetch sends it": {"data": orjson.dumps({"b64": B64}), "content_type": "text/plain"},
+    "JSON as curl sends it": {
+        "data": orjson.dumps({"b64": B64}),
+        "content_type": "application/x-www-form-urlencoded",
+    },
     "JSON of another kind": {
         "data": orjson.dumps({"b64": B64}),
         "content_type": "application/x+json",
