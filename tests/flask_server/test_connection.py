@@ -34,8 +34,6 @@ def test_how_much_is_waited_for(received: bytes, length: int | None) -> None:
         b"Content-Length: -1",
         b"Content-Length: x",
         b"Content-Length: " + b"9" * 30,
-    ]
-    + [
         b"Transfer-Encoding: chunked\r\nContent-Length: 9",
         b"expect: 100-continue\r\nContent-Length: 9",
     ],
