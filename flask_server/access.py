@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 # these names: see model_config.
 _OPEN = frozenset({"", "docs", "hello", "livez", "openapi.json", "readyz", "samples", "static"})
 METRICS = "/metrics"
+_THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
+_HOW_TO_CLOSE = "set API_KEYS_FILE to ask for API keys (docs/access.md)"
 _CHALLENGE = 'Bearer realm="keras-front-door"'
+_log = logging.getLogger(__name__)
 
 
 def init_app(app: Flask, settings: Settings, models: Container[str]) -> None:
@@ -44,14 +48,16 @@ def is_open(rule: str) -> bool:
     return rule.split("/")[1] in _OPEN
 
 
-def announcement(settings: Settings) -> str:
-    """One sentence for the log that says whether the API is open."""
+def announce(settings: Settings) -> None:
+    """Say in the log whether the API is open; louder if it is open to other machines."""
     if settings.api_keys_file is None:
-        return (
-            "access: open to anyone who reaches this address; set API_KEYS_FILE to ask for API keys"
-        )
-    kept = f"Redis, {place_of(settings.redis_url)}" if settings.redis_url else settings.state_dir
-    return f"access: only with an API key of {settings.api_keys_file}; rates and quotas are counted in {kept}"
+        level = logging.INFO if settings.host in _THIS_MACHINE else logging.WARNING
+        _log.log(level, "access: open to anyone who reaches %s; %s", settings.host, _HOW_TO_CLOSE)
+        return
+    redis = settings.redis_url
+    kept = f"Redis, {place_of(redis)}" if redis else f"{settings.state_dir}"
+    keys = settings.api_keys_file
+    _log.info("access: only with an API key of %s; rates and quotas are counted in %s", keys, kept)
 
 
 def _check(ring: KeyRing, models: Container[str]) -> None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_config import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -24,9 +26,11 @@ def run_folder() -> Iterator[Path]:
 
     A run that was killed cannot remove its own; the next one does. A lock, which workers inherit and which ends with
     the last of them, tells which are still in use.
+
+    Raises:
+        ConfigError: There is no place where temporary files may be written.
     """
-    _sweep()
-    owner, hidden = os.getpid(), Path(tempfile.mkdtemp(prefix=f".{_PREFIX}"))
+    owner, hidden = os.getpid(), _new_folder()
     with (hidden / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         folder = hidden.rename(hidden.with_name(hidden.name[1:]))  # found by others from now on
@@ -35,6 +39,16 @@ def run_folder() -> Iterator[Path]:
         finally:
             if os.getpid() == owner:  # workers, forked within the block, leave it too
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder() -> Path:
+    try:
+        _sweep()
+        return Path(tempfile.mkdtemp(prefix=f".{_PREFIX}"))
+    except OSError as error:
+        raise ConfigError(
+            f"No temporary folder can be made ({error.strerror}); set TMPDIR to one that can be written."
+        ) from None
 
 
 def _sweep() -> None:

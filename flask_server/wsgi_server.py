@@ -18,7 +18,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
-from flask_server.access import announcement
+from flask_server.access import announce
 from flask_server.metrics import forget_process
 from flask_server.served_app import served_app
 from flask_server.wsgi_worker import RouterWorker
@@ -150,4 +150,4 @@ def _announce(arbiter: RouterArbiter) -> None:
     scheme = "https" if settings.tls else "http"
     models = ", ".join(arbiter.app.app.extensions["router"].models)
     _log.info("listening on %s://%s:%d; models: %s", scheme, settings.host, settings.port, models)
-    _log.info(announcement(settings))
+    announce(settings)

@@ -222,16 +222,19 @@ def test_a_ring_knows_its_keys(tmp_path: Path) -> None:
     assert ring.find("") is None
 
 
-def test_the_announcement_is_plain(tmp_path: Path) -> None:
-    """The start-up line says whether the API is open, and shows no password."""
-    assert "open to anyone" in access.announcement(Settings(models_file=tmp_path))
-    url = "redis://user:secret@cache:6380/0"
-    line = access.announcement(
-        Settings(models_file=tmp_path, api_keys_file=tmp_path, redis_url=url)
-    )
-    assert "only with an API key" in line
-    assert "cache:6380" in line
-    assert "secret" not in line
+def test_the_announcement_is_plain(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The start-up line says whether the API is open, as a warning where others can reach it, and shows no password."""
+    caplog.set_level(logging.INFO)
+    keys, url = tmp_path / "keys.json", "redis://user:secret@cache:6380/0"
+    access.announce(Settings(models_file=tmp_path))
+    access.announce(Settings(models_file=tmp_path, host="0.0.0.0"))
+    access.announce(Settings(models_file=tmp_path, api_keys_file=keys, redis_url=url))
+    local, public, closed = caplog.records
+    assert "open to anyone" in local.getMessage()
+    assert (local.levelname, public.levelname) == ("INFO", "WARNING")
+    assert f"only with an API key of {keys}" in closed.getMessage()
+    assert "cache:6380" in closed.getMessage()
+    assert "secret" not in closed.getMessage()
 
 
 def test_the_description_asks_for_a_key(

@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flask_server.metrics import the_metrics
 from flask_server.run_folder import run_folder
+from model_config import ConfigError
 from tests.flask_server.conftest import encoded
 from tests.flask_server.test_access import write_keys
 from tests.processes import free_port, running, wait_until
@@ -140,6 +141,13 @@ def test_the_run_folder_is_gone_after_the_run() -> None:
     assert not mine.exists()
 
 
+def test_without_a_place_for_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no temporary folder can be made, the sentence names TMPDIR."""
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/nowhere")
+    with pytest.raises(ConfigError, match="TMPDIR"), run_folder():
+        pass
+
+
 def test_a_folder_in_use_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder whose lock is held belongs to a running router."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -240,6 +248,23 @@ def test_metrics_survive_their_workers(
     told = scrape(address, keys["prom"])
     assert count(told) == before + 1
     assert value(told, "router_requests_in_flight") == 1
+
+
+def test_metrics_survive_reading_the_models_again(
+    four_workers: tuple[Program, str, dict[str, str]],
+) -> None:
+    """SIGHUP replaces the application in each worker; what was counted stays, and goes on."""
+    program, address, keys = four_workers
+    count = partial(value, name="router_key_requests_total", key="free")
+    before = count(scrape(address, keys["prom"]))
+    said = program.output().count("models: colours")
+    program.process.send_signal(signal.SIGHUP)
+    wait_until(
+        lambda: program.output().count("models: colours") > said, seconds=10, what="read again"
+    )
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: post(address, keys["free"]), range(40))) == {200}
+    assert count(scrape(address, keys["prom"])) == before + 40
 
 
 def children(program: Program) -> set[int]:
