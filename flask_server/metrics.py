@@ -8,48 +8,27 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Response, g
 
 from flask_server.access import METRICS
 from flask_server.facts import facts
+from flask_server.measures import the_metrics
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from flask import Flask
-    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+    from prometheus_client import CollectorRegistry
 
     from flask_server.facts import RequestFacts
+    from flask_server.measures import Metrics
     from flask_server.router import Router
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _WATCHED = ("queue", "upstream")
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_BYTES = tuple(float(2**power) for power in range(10, 26, 2))
-_PIXELS = (1e3, 1e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8)
-
-
-@dataclass(frozen=True, slots=True)
-class Metrics:
-    """Everything that is counted. docs/operations.md tells what each means."""
-
-    registry: CollectorRegistry
-    requests: Counter
-    problems: Counter
-    key_requests: Counter
-    in_flight: Gauge
-    in_stage: Gauge
-    request_seconds: Histogram
-    stage_seconds: Histogram
-    image_bytes: Histogram
-    image_pixels: Histogram
-    replica_failing: Gauge
-    replicas_shown: dict[str, bool] = field(default_factory=dict)
-    """What `replica_failing` says here, by URL."""
 
 
 def init_app(app: Flask, router: Router) -> None:
@@ -64,50 +43,9 @@ def init_app(app: Flask, router: Router) -> None:
     app.add_url_rule(METRICS, endpoint="metrics", view_func=partial(_show, metrics))
 
 
-@cache
-def the_metrics() -> Metrics:
-    """The one set of metrics of this process, which outlives the application when models are read again."""
-    # Where its values live (files or this process alone) is decided by the environment when it is first imported.
-    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram  # noqa: PLC0415
-
-    registry = CollectorRegistry()
-    make_counter = partial(Counter, registry=registry)
-    make_gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
-    make_histogram = partial(Histogram, registry=registry)
-    return Metrics(
-        registry=registry,
-        requests=make_counter(
-            "router_requests", "Requests answered", ("model", "version", "status")
-        ),
-        problems=make_counter("router_problems", "Requests that failed", ("model", "problem")),
-        key_requests=make_counter("router_key_requests", "Requests with a valid API key", ("key",)),
-        in_flight=make_gauge("router_requests_in_flight", "Requests being answered"),
-        in_stage=make_gauge(
-            "router_stage_in_flight",
-            "Requests that wait now (queue), or are at a model server now (upstream)",
-            ("model", "stage"),
-        ),
-        request_seconds=make_histogram(
-            "router_request_seconds", "Whole requests", ("model", "version"), buckets=_SECONDS
-        ),
-        stage_seconds=make_histogram(
-            "router_stage_seconds", "Stages", ("model", "version", "stage"), buckets=_SECONDS
-        ),
-        image_bytes=make_histogram(
-            "router_image_bytes", "Encoded images", ("model",), buckets=_BYTES
-        ),
-        image_pixels=make_histogram(
-            "router_image_pixels", "Decoded images", ("model",), buckets=_PIXELS
-        ),
-        replica_failing=make_gauge(
-            "router_replica_failing", "Workers that set a model server aside", ("upstream",)
-        ),
-    )
-
-
 def forget_process(pid: int) -> None:
     """Show nothing as under way in a worker that has ended; what it counted stays."""
-    from prometheus_client import multiprocess  # noqa: PLC0415 - as above
+    from prometheus_client import multiprocess  # noqa: PLC0415 - see measures.py
 
     multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]  # has no types
 
@@ -164,7 +102,7 @@ def _end(metrics: Metrics, _: BaseException | None) -> None:
 
 
 def _show(metrics: Metrics) -> Response:
-    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415 - as above
+    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415 - see measures.py
 
     return Response(generate_latest(_gathered(metrics)), content_type=CONTENT_TYPE_LATEST)
 
@@ -173,7 +111,7 @@ def _gathered(metrics: Metrics) -> CollectorRegistry:
     """The values of this process, or those that all workers wrote into the folder."""
     if FOLDER_VARIABLE not in os.environ:
         return metrics.registry
-    from prometheus_client import CollectorRegistry, multiprocess  # noqa: PLC0415 - as above
+    from prometheus_client import CollectorRegistry, multiprocess  # noqa: PLC0415 - see measures.py
 
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # has no types

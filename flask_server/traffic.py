@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flask_server.errors import RouterError, UnknownVersion
+from flask_server.measures import the_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,17 +73,27 @@ class Traffic:
             shadowed, version = self._ask(arrays, quiet)
         except RouterError as error:
             _log.warning("shadow model=%s label=%s failed: %s", self._config.name, label, error)
+            self._count("", failed=len(rows))
             return
         finally:
             self._shadows.release()
+        seconds = time.monotonic() - begun
+        same, shift = difference(rows, shadowed)
+        self._count(str(version), same=same, different=len(rows) - same)
+        the_metrics().shadow_seconds.labels(self._config.name, version).observe(seconds)
         _log.info(
             "shadow model=%s version=%d images=%d same_best=%d largest_shift=%.4f upstream_ms=%.1f",
             self._config.name,
             version,
             len(rows),
-            *difference(rows, shadowed),
-            1000 * (time.monotonic() - begun),
+            same,
+            shift,
+            1000 * seconds,
         )
+
+    def _count(self, version: str, **outcomes: int) -> None:
+        for outcome, images in outcomes.items():
+            the_metrics().shadow_images.labels(self._config.name, version, outcome).inc(images)
 
 
 def point_of(affinity: str | None) -> float:

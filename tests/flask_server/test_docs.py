@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flask_server import errors
 from flask_server.cors import EXPOSED_HEADERS, REQUEST_HEADERS
 from flask_server.errors import RouterError
-from flask_server.metrics import the_metrics
+from flask_server.measures import the_metrics
 from tests.processes import ROOT
 
 if TYPE_CHECKING:

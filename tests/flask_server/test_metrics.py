@@ -17,7 +17,7 @@ import pytest
 import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 
-from flask_server.metrics import the_metrics
+from flask_server.measures import the_metrics
 from flask_server.run_folder import run_folder
 from model_config import ConfigError
 from tests.flask_server.conftest import encoded

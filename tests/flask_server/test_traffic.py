@@ -107,6 +107,9 @@ def test_the_shadow_is_asked_too(
         assert version(client) == "1"
         wait_until(lambda: "shadow model=colours" in caplog.text, seconds=10, what="shadow")
     assert "version=2 images=1 same_best=1 largest_shift=0.0000" in caplog.text
+    told = client.get("/metrics").text
+    assert 'router_shadow_images_total{model="colours",outcome="same",version="2"}' in told
+    assert 'router_shadow_seconds_count{model="colours",version="2"}' in told
     bodies = [{**one, "path": None, "headers": None} for one in labelled.model.requests]
     assert bodies[0] == bodies[1]
 
@@ -118,6 +121,8 @@ def test_a_slow_or_broken_shadow_is_nobodys_business(
     client = client_of("shadow = 'nobody'\n")
     assert version(client) == "3"
     wait_until(lambda: "label=nobody failed" in caplog.text, seconds=10, what="the shadow failed")
+    failed = 'router_shadow_images_total{model="colours",outcome="failed",version=""}'
+    wait_until(lambda: failed in client.get("/metrics").text, seconds=10, what="it is counted")
     slow = client_of("traffic = { stable = 1 }\nshadow = 'canary'\n")
     labelled.model.requests.clear()
     labelled.model.slow_version = 2
