@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf import text_format
 
-from serving.batching import BatchingParameters
+from serving.batching_parameters import BatchingParameters
 from serving.config_messages import batching_parameters_message, monitoring_config_message
 from serving.errors import InvalidArgument
-from serving.manager import ServedModel
+from serving.lifecycle import ServedModel
 from serving.version_policy import All, Latest, Policy, Specific
 
 if TYPE_CHECKING:

@@ -68,6 +68,7 @@ def _read_fast(text: bytes, *, in_bulk: bool) -> JsonValue:
     try:
         root = _parser().parse(text)
     except (ValueError, RuntimeError):  # simdjson's errors, UnicodeDecodeError among them
+        del _local.parser  # one reason is that somebody still holds on to its last document
         raise _Unusual from None
     if not in_bulk:
         return _plain(root, 0)
@@ -105,8 +106,8 @@ def _bulk(value: object, depth: int) -> JsonValue:
 
 def _members(value: simdjson.Object, depth: int) -> list[tuple[str, Any]]:
     keys = list(value.keys())
-    if depth > _DEPTH_MAX or len(set(keys)) < len(keys):
-        raise _Unusual  # of a key that is there twice, simdjson gives but one value
+    if depth > _DEPTH_MAX or len(set(keys)) < len(keys) or any("\0" in key for key in keys):
+        raise _Unusual  # of a key that is there twice, or holds a NUL, simdjson may give another's
     return [(key, value[key]) for key in keys]
 
 

@@ -11,13 +11,13 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from serving.errors import Code, FailedPrecondition, InvalidArgument, NotFound, ServingError
+from serving.errors import FailedPrecondition, InvalidArgument, NotFound, ServingError
+from serving.lifecycle import InUse, LoadOptions, ServedModel, Version, VersionStatus
 from serving.servable import State
 from serving.source import versions_on_disk
-from serving.version_policy import Latest, Policy, aspired
+from serving.version_policy import aspired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,65 +27,6 @@ if TYPE_CHECKING:
     from serving.servable import Servable
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """What the configuration says of one model."""
-
-    name: str
-    base_path: Path
-    policy: Policy = field(default_factory=Latest)
-    version_labels: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """How often and how many at once; see the flags of the same names."""
-
-    max_num_load_retries: int = 5
-    load_retry_interval_seconds: float = 60.0
-    num_load_threads: int = 0
-    num_unload_threads: int = 0
-    allow_labels_for_unavailable: bool = False
-
-
-@dataclass(frozen=True)
-class VersionStatus:
-    """What is told of a version: its state, and the error it ended with."""
-
-    version: int
-    state: State
-    code: Code = Code.OK
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class InUse:
-    """A version that will not be closed before its user is done."""
-
-    version: int
-    servable: Servable
-
-
-class _Version:
-    """A version's mutable part; every field is guarded by the manager's lock."""
-
-    def __init__(self, model: str, number: int, path: Path) -> None:
-        self.model = model
-        self.number = number
-        self.path = path
-        self.state = State.START
-        self.aspired = True
-        self.failed_attempts = 0
-        self.error: ServingError | None = None
-        self.servable: Servable | None = None
-        self.users = 0
-
-    def status(self) -> VersionStatus:
-        if self.error is None or self.state is not State.END:
-            return VersionStatus(self.number, self.state)
-        return VersionStatus(self.number, self.state, self.error.code, self.error.message)
 
 
 class Manager:
@@ -105,9 +46,10 @@ class Manager:
         self._options = options or LoadOptions()
         self._changed = threading.Condition()
         self._models: dict[str, ServedModel] = {}
-        self._versions: dict[str, dict[int, _Version]] = {}
+        self._versions: dict[str, dict[int, Version]] = {}
         self._labels: dict[str, Mapping[str, int]] = {}
         self._closing = False
+        self._has_started = False  # before that nothing is tried again: better to say what is wrong
         self._loaders = ThreadPoolExecutor(max(1, self._options.num_load_threads), "load")
         self._unloaders = ThreadPoolExecutor(max(1, self._options.num_unload_threads), "unload")
 
@@ -189,6 +131,7 @@ class Manager:
                     f"{len(failures)} servable(s) did not become available: "
                     f"{{{', '.join(failures)}}}"
                 )
+            self._has_started = self._has_started or not self._pending()
             return not self._pending()
 
     def close(self) -> None:
@@ -203,7 +146,7 @@ class Manager:
         self._unloaders.shutdown(wait=False)
 
     # ------------------------------------------------------------------ how; the lock is held
-    def _find(self, target: Target) -> _Version:
+    def _find(self, target: Target) -> Version:
         number = target.version
         if target.version_label is not None:
             number = self._labels.get(target.model, {}).get(target.version_label)
@@ -241,7 +184,7 @@ class Manager:
         for number, path in wanted.items():
             known = versions.get(number)
             if known is None or (known.state is State.END and not known.failed_attempts):
-                versions[number] = _Version(model, number, path)
+                versions[number] = Version(model, number, path)
         for version in versions.values():
             if not version.aspired and version.state is State.END:
                 version.failed_attempts = 0  # should it come back, it is tried again
@@ -278,13 +221,13 @@ class Manager:
         ]
 
     # ------------------------------------------------------------------ how; on other threads
-    def _release(self, version: _Version) -> None:
+    def _release(self, version: Version) -> None:
         with self._changed:
             version.users -= 1
             if version.state is State.UNLOADING and not version.users:
                 self._unloaders.submit(self._unload_version, version)
 
-    def _load_version(self, version: _Version) -> None:
+    def _load_version(self, version: Version) -> None:
         try:
             servable = self._load(version.model, version.number, version.path)
         except ServingError as error:
@@ -301,20 +244,20 @@ class Manager:
             self._reconcile(version.model)
             self._changed.notify_all()
 
-    def _load_failed(self, version: _Version, error: ServingError) -> None:
+    def _load_failed(self, version: Version, error: ServingError) -> None:
         logger.error("model %s version %d: %s", version.model, version.number, error.message)
         with self._changed:
             version.failed_attempts += 1
             version.error = error
             again = version.failed_attempts <= self._options.max_num_load_retries
-            if again and version.aspired and not self._closing:
+            if again and version.aspired and self._has_started and not self._closing:
                 self._retry_later(version)
                 return
             version.state = State.END
             self._reconcile(version.model)
             self._changed.notify_all()
 
-    def _retry_later(self, version: _Version) -> None:
+    def _retry_later(self, version: Version) -> None:
         def retry() -> None:
             with self._changed:
                 if not self._closing:
@@ -324,7 +267,7 @@ class Manager:
         timer.daemon = True
         timer.start()
 
-    def _unload_version(self, version: _Version) -> None:
+    def _unload_version(self, version: Version) -> None:
         with self._changed:
             servable, version.servable = version.servable, None
         if servable is not None:

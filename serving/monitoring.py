@@ -24,6 +24,7 @@ def exponential_buckets(scale: float, growth: float, count: int) -> tuple[float,
     return tuple(scale * growth**index for index in range(count))
 
 
+_LABELS_MAX = 10_000  # clients choose model names; memory must not grow with them
 _LATENCY_MICROS = exponential_buckets(10, 1.8, 33)  # up to about twenty minutes
 _QUEUING_MICROS = exponential_buckets(100, 1.2, 52)  # up to about a second
 
@@ -40,6 +41,8 @@ class Counter:
     def add(self, amount: float, *label_values: str) -> None:
         """Count `amount` more."""
         with self._lock:
+            if label_values not in self._values and len(self._values) >= _LABELS_MAX:
+                return
             self._values[label_values] = self._values.get(label_values, 0) + amount
 
     def value(self, *label_values: str) -> float:
@@ -72,6 +75,8 @@ class Histogram:
         bucket = bisect_left(self._bounds, value)
         with self._lock:
             if label_values not in self._counts:
+                if len(self._counts) >= _LABELS_MAX:
+                    return
                 self._counts[label_values] = [0] * (len(self._bounds) + 1)
             self._counts[label_values][bucket] += 1
             self._sums[label_values] = self._sums.get(label_values, 0.0) + value
@@ -156,7 +161,7 @@ class Metrics:
             self.loads.add(1, path, status)
 
     def batch_ran(self, thread_pool_name: str, waited_seconds: Sequence[float]) -> None:
-        """Count one batch; see `batching.BatchMetrics`."""
+        """Count one batch; see `batcher.BatchMetrics`."""
         self.batches.add(1)
         for seconds in waited_seconds:
             self.queuing.observe(seconds * 1e6, thread_pool_name)

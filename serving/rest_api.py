@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from serving.json_values import JsonObject
-    from serving.manager import Manager, VersionStatus
+    from serving.lifecycle import VersionStatus
+    from serving.manager import Manager
     from serving.monitoring import Metrics, Seen
     from serving.paths import Target
     from serving.servable import Array

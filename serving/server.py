@@ -10,7 +10,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from serving.batching import Batcher, BatchingServable
+from serving.batcher import Batcher
+from serving.batching import BatchingServable
 from serving.config_file import (
     batching_parameters,
     batching_parameters_in,
@@ -20,7 +21,8 @@ from serving.config_file import (
 )
 from serving.errors import InvalidArgument, ServingError
 from serving.http_server import HttpServer
-from serving.manager import LoadOptions, Manager
+from serving.lifecycle import LoadOptions
+from serving.manager import Manager
 from serving.monitoring import Metrics
 from serving.rest_api import RestApi
 from serving.saved_model import SessionOptions, load_saved_model
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from serving.flags import Flags
+    from serving.grpc_server import GrpcServer
     from serving.servable import Servable
 
 logger = logging.getLogger(__name__)
@@ -73,11 +76,18 @@ class Server:
             if self._is_told_to_stop(0):
                 return
         http = self._open_rest_api()
+        grpc = self._open_grpc_api()
         while not self._is_told_to_stop(_GLANCE_SECONDS):
             pass
+        self._drain(http, grpc)
+        self._manager.close()
+
+    def _drain(self, http: HttpServer | None, grpc: GrpcServer | None) -> None:
+        deadline = time.monotonic() + self._flags.drain_timeout_seconds
         if http is not None and not http.drain(self._flags.drain_timeout_seconds):
             logger.warning("some requests did not finish in time")
-        self._manager.close()
+        if grpc is not None:
+            grpc.drain(max(0.0, deadline - time.monotonic()))
 
     def _load(self, model: str, version: int, path: Path) -> Servable:
         logger.info("loading model %s version %d from %s", model, version, path)
@@ -114,6 +124,26 @@ class Server:
         http.start()
         logger.info("the REST API answers on %s:%d", flags.rest_api_host, flags.rest_api_port)
         return http
+
+    def _open_grpc_api(self) -> GrpcServer | None:
+        flags = self._flags
+        if not flags.port:
+            return None
+        # gRPC is large, and most installations have it switched off.
+        from serving.grpc_api import ModelService, PredictionService  # noqa: PLC0415
+        from serving.grpc_server import GrpcServer  # noqa: PLC0415
+
+        prediction = PredictionService(
+            self._manager,
+            self._metrics,
+            check_method_names=flags.enable_signature_method_name_check,
+        )
+        host = "[::]" if flags.rest_api_host == "*" else flags.rest_api_host
+        address = f"{host}:{flags.port}"
+        grpc = GrpcServer(prediction, ModelService(self._manager), address, flags.grpc_max_threads)
+        grpc.start()
+        logger.info("the gRPC API answers on %s", address)
+        return grpc
 
     def _is_told_to_stop(self, wait_seconds: float) -> bool:
         """Do what is due, then wait a little for a signal."""

@@ -1,0 +1,105 @@
+"""Send an image file as it is to a model server over gRPC, and print the labels that its scores mean."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from flask_server.decoding import top_labels
+from scripts.command_line import (
+    UserError,
+    add_models_argument,
+    pick_model,
+    read_models,
+    run,
+    tensorflow_chatter_hidden,
+)
+from scripts.sample_image import print_labels, read_image
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from model_config import ModelConfig
+
+TIMEOUT_SECONDS = 60.0
+MAX_MESSAGE_BYTES = 2**31 - 1
+
+
+def main() -> None:
+    """Call `Predict` with the signature `image_bytes`: the graph decodes, resizes and predicts."""
+    arguments = _arguments()
+    deployment = read_models(arguments.models)
+    config = pick_model(deployment, arguments.model or next(iter(deployment.models)))
+    image = read_image(arguments.image)
+    with tensorflow_chatter_hidden():
+        scores = predicted_scores(arguments.server, config, image)
+    print_labels(top_labels(scores, arguments.top or config.top, config.labels))
+
+
+def predicted_scores(server: str, config: ModelConfig, image: bytes) -> np.ndarray:
+    """Ask a model server for the scores of one encoded image.
+
+    Args:
+        server: `host:port` of its gRPC API.
+        config: the model's table.
+        image: a JPEG or PNG file's bytes.
+
+    Returns:
+        float32 [classes].
+
+    Raises:
+        UserError: it does not answer, or not with scores.
+    """
+    # These import TensorFlow, which takes seconds: nobody should wait for that to read --help.
+    import grpc  # noqa: PLC0415
+    import tensorflow as tf  # noqa: PLC0415
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # noqa: PLC0415
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = config.servable
+    request.model_spec.signature_name = "image_bytes"
+    request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([image]))
+    limits = [("grpc.max_send_message_length", MAX_MESSAGE_BYTES)]
+    with grpc.insecure_channel(server, options=limits) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        try:
+            response = stub.Predict(request, timeout=TIMEOUT_SECONDS)
+        except grpc.RpcError as error:
+            raise UserError(
+                f"{server} answered {error.code().name}: {error.details()}; start a model server "
+                "with --port, and name its address with --server"
+            ) from None
+    if len(response.outputs) != 1:
+        raise UserError(f"{config.servable} answered {sorted(response.outputs)}, not scores alone.")
+    (output,) = response.outputs.values()
+    scores: np.ndarray = tf.make_ndarray(output)[0]
+    return scores
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "-i", "--image", type=Path, required=True, metavar="IMAGE", help="a JPEG or PNG file"
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="its table (default: the first of the models file)"
+    )
+    add_models_argument(parser)
+    parser.add_argument(
+        "--server",
+        default="127.0.0.1:8500",
+        metavar="HOST:PORT",
+        help="the model server's gRPC port (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--top", type=int, metavar="N", help="how many labels (default: as the model's table says)"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)

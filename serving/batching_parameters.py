@@ -1,0 +1,44 @@
+"""How requests are joined into batches."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from serving.errors import InvalidArgument
+
+
+@dataclass(frozen=True)
+class BatchingParameters:
+    """How to batch; the names are those of the real server's parameters file."""
+
+    max_batch_size: int = 1000
+    batch_timeout_micros: int = 0
+    max_enqueued_batches: int = 10
+    num_batch_threads: int = os.cpu_count() or 1
+    allowed_batch_sizes: tuple[int, ...] = ()
+    pad_variable_length_inputs: bool = False
+    enable_large_batch_splitting: bool = False
+    max_execution_batch_size: int = 0
+    thread_pool_name: str = "model_server_batch_threads"
+
+    def __post_init__(self) -> None:
+        sizes = self.allowed_batch_sizes
+        if list(sizes) != sorted(set(sizes)):
+            raise InvalidArgument("allowed_batch_sizes entries must be monotonically increasing")
+        if sizes and sizes[-1] != self.execution_size:
+            raise InvalidArgument(
+                "Last entry in allowed_batch_sizes must match max_batch_size; "
+                f"last was {sizes[-1]}; expected {self.execution_size}"
+            )
+
+    @property
+    def execution_size(self) -> int:
+        """The most rows that are run at once."""
+        if self.enable_large_batch_splitting and self.max_execution_batch_size:
+            return self.max_execution_batch_size
+        return self.max_batch_size
+
+    def padded_size(self, rows: int) -> int:
+        """The smallest allowed size that holds `rows`."""
+        return next((size for size in self.allowed_batch_sizes if size >= rows), rows)

@@ -1,0 +1,261 @@
+"""The gRPC API: PredictionService and ModelService, over the same models as REST.
+
+The services are the published ones of `tensorflow-serving-api`; what each call means is told in
+TensorFlow Serving's `prediction_service.proto` and `model_service.proto`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+from google.protobuf import json_format
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from serving.config_file import models_in
+from serving.errors import Code, InvalidArgument, ServingError, Unavailable, Unimplemented
+from serving.messages import fill_outputs, run_classify, run_predict, run_regress
+from serving.paths import Target
+from serving.servable import DEFAULT_SIGNATURE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tensorflow_serving.apis.input_pb2 import Input
+    from tensorflow_serving.apis.model_pb2 import ModelSpec
+
+    from serving.lifecycle import InUse
+    from serving.manager import Manager
+    from serving.monitoring import Metrics
+
+logger = logging.getLogger(__name__)
+
+_STATUS_CODES = {status.value[0]: status for status in grpc.StatusCode}
+_RELOAD_TIMEOUT_SECONDS = 600.0
+
+
+class PredictionService:
+    """Predict, Classify, Regress, MultiInference and GetModelMetadata."""
+
+    def __init__(self, manager: Manager, metrics: Metrics, *, check_method_names: bool) -> None:
+        """Serve the models of `manager`; `check_method_names` as in `RestApi`."""
+        self._manager = manager
+        self._metrics = metrics
+        self._check_method_names = check_method_names
+
+    def Predict(  # noqa: N802  # the name in the protocol
+        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
+    ) -> predict_pb2.PredictResponse:
+        """Run any signature on tensors."""
+        response = predict_pb2.PredictResponse()
+        with self._serving(request.model_spec, "Predict", context) as used:
+            outputs = run_predict(used.servable, request, _timeout_seconds(context))
+            fill_outputs(response, outputs)
+            _fill_spec(response.model_spec, request.model_spec, used)
+        return response
+
+    def Classify(  # noqa: N802  # the name in the protocol
+        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
+    ) -> classification_pb2.ClassificationResponse:
+        """Run a classification on examples."""
+        response = classification_pb2.ClassificationResponse()
+        with self._serving(request.model_spec, "Classify", context) as used:
+            response.result.CopyFrom(
+                run_classify(
+                    used.servable,
+                    request.model_spec.signature_name,
+                    request.input,
+                    _timeout_seconds(context),
+                    check_method_name=self._check_method_names,
+                )
+            )
+            _fill_spec(response.model_spec, request.model_spec, used)
+        return response
+
+    def Regress(  # noqa: N802  # the name in the protocol
+        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
+    ) -> regression_pb2.RegressionResponse:
+        """Run a regression on examples."""
+        response = regression_pb2.RegressionResponse()
+        with self._serving(request.model_spec, "Regress", context) as used:
+            response.result.CopyFrom(
+                run_regress(
+                    used.servable,
+                    request.model_spec.signature_name,
+                    request.input,
+                    _timeout_seconds(context),
+                    check_method_name=self._check_method_names,
+                )
+            )
+            _fill_spec(response.model_spec, request.model_spec, used)
+        return response
+
+    def MultiInference(  # noqa: N802  # the name in the protocol
+        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
+    ) -> inference_pb2.MultiInferenceResponse:
+        """Run several classifications and regressions of one model on the same examples."""
+        response = inference_pb2.MultiInferenceResponse()
+        with _answering(context):
+            _check_tasks(request)
+        with self._serving(request.tasks[0].model_spec, "MultiInference", context) as used:
+            for task in request.tasks:
+                result = response.results.add()
+                self._infer(task, request.input, used, _timeout_seconds(context), result)
+                _fill_spec(result.model_spec, task.model_spec, used)
+        return response
+
+    def GetModelMetadata(  # noqa: N802  # the name in the protocol
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """The signatures of a version."""
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        with _answering(context):
+            _check_metadata_fields(request)
+            with self._manager.use(_target(request.model_spec)) as used:
+                signatures = get_model_metadata_pb2.SignatureDefMap()
+                json_format.ParseDict({"signature_def": used.servable.metadata()}, signatures)
+                _fill_spec(response.model_spec, request.model_spec, used)
+        response.metadata["signature_def"].Pack(signatures)
+        return response
+
+    @contextmanager
+    def _serving(self, spec: ModelSpec, api: str, context: grpc.ServicerContext) -> Iterator[InUse]:
+        with (
+            _answering(context),
+            self._metrics.measuring(spec.name, api, "GRPC") as seen,
+            self._manager.use(_target(spec)) as used,
+        ):
+            seen.version = used.version
+            yield used
+
+    def _infer(
+        self,
+        task: inference_pb2.InferenceTask,
+        source: Input,
+        used: InUse,
+        timeout_seconds: float | None,
+        result: inference_pb2.InferenceResult,
+    ) -> None:
+        run: Any
+        if task.method_name == "tensorflow/serving/classify":
+            run, target = run_classify, result.classification_result
+        elif task.method_name == "tensorflow/serving/regress":
+            run, target = run_regress, result.regression_result
+        else:
+            raise Unimplemented(f"Unsupported signature method_name: {task.method_name}")
+        target.CopyFrom(
+            run(
+                used.servable,
+                task.model_spec.signature_name,
+                source,
+                timeout_seconds,
+                check_method_name=self._check_method_names,
+            )
+        )
+
+
+class ModelService:
+    """GetModelStatus and HandleReloadConfigRequest."""
+
+    def __init__(self, manager: Manager) -> None:
+        """Tell of, and reconfigure, `manager`."""
+        self._manager = manager
+
+    def GetModelStatus(  # noqa: N802  # the name in the protocol
+        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        """The states of a model's versions."""
+        response = get_model_status_pb2.GetModelStatusResponse()
+        with _answering(context):
+            target = _target(request.model_spec)
+            for version in self._manager.statuses(target.model, target.version):
+                status = response.model_version_status.add(
+                    version=version.version, state=int(version.state)
+                )
+                status.status.error_code = int(version.code)
+                status.status.error_message = version.message
+        return response
+
+    def HandleReloadConfigRequest(  # noqa: N802  # the name in the protocol
+        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """Serve other models from now on; answered when each of them is available."""
+        del context  # failures are told in the response
+        response = model_management_pb2.ReloadConfigResponse()
+        try:
+            self._manager.configure(models_in(request.config))
+            if not self._manager.wait_until_available(_RELOAD_TIMEOUT_SECONDS):
+                raise Unavailable("Some models are not available yet.")
+        except ServingError as error:
+            response.status.error_code = int(error.code)
+            response.status.error_message = error.message
+        return response
+
+
+@contextmanager
+def _answering(context: grpc.ServicerContext) -> Iterator[None]:
+    try:
+        yield
+    except ServingError as error:
+        _abort(context, error.code, error.message)
+    except Exception:
+        logger.exception("a gRPC call")
+        _abort(context, Code.INTERNAL, "Internal error.")
+
+
+def _abort(context: grpc.ServicerContext, code: Code, message: str) -> NoReturn:
+    context.abort(_STATUS_CODES[code], message)
+    raise AssertionError("abort raises")
+
+
+def _target(spec: ModelSpec) -> Target:
+    if not spec.name:
+        raise InvalidArgument("ModelSpec has no name specified.")
+    version = spec.version.value if spec.HasField("version") else None
+    return Target(spec.name, version, spec.version_label or None)
+
+
+def _fill_spec(answered: ModelSpec, asked: ModelSpec, used: InUse) -> None:
+    answered.name = asked.name
+    answered.version.value = used.version
+    answered.signature_name = asked.signature_name or DEFAULT_SIGNATURE
+
+
+def _timeout_seconds(context: grpc.ServicerContext) -> float | None:
+    """The caller's deadline, rounded up to a power of two: a call is compiled for each timeout."""
+    remaining = context.time_remaining()
+    if remaining is None or remaining > 2**31:
+        return None
+    return float(2 ** math.ceil(math.log2(max(remaining, 0.01))))
+
+
+def _check_tasks(request: inference_pb2.MultiInferenceRequest) -> None:
+    if not request.tasks:
+        raise InvalidArgument("Inference request contains no tasks.")
+    if len({task.model_spec.name for task in request.tasks}) > 1:
+        raise InvalidArgument(
+            "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+        )
+    names = [task.model_spec.signature_name for task in request.tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidArgument(f"Duplicate evaluation of signature: {name}")
+
+
+def _check_metadata_fields(request: get_model_metadata_pb2.GetModelMetadataRequest) -> None:
+    if not request.metadata_field:
+        raise InvalidArgument("GetModelMetadataRequest must specify at least one metadata_field")
+    for name in request.metadata_field:
+        if name != "signature_def":
+            raise InvalidArgument(f"Metadata field {name} is not supported")

@@ -1,0 +1,177 @@
+"""Requests that wait together run together."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from serving.batcher import Batcher
+from serving.batching import BatchingServable
+from serving.batching_parameters import BatchingParameters
+from serving.errors import Code, InvalidArgument, ServingError
+from serving.monitoring import Metrics
+from serving.servable import Signature
+from tests.serving.toy import Toy, spec, times
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from serving.servable import Array
+
+
+def batched(toy: Toy, metrics: Metrics | None = None, **parameters: object) -> BatchingServable:
+    """A toy behind a batcher of its own."""
+    batcher = Batcher(BatchingParameters(**parameters), metrics)
+    return BatchingServable(toy, batcher, owns_batcher=True)
+
+
+def run(servable: BatchingServable, *rows: object, timeout: float | None = 10) -> list[object]:
+    """Run the default signature on rows."""
+    inputs = {"x": np.array(rows, np.float32)}
+    return servable.run("serving_default", inputs, timeout)["y"].tolist()
+
+
+def together(servable: BatchingServable, requests: list[list[float]]) -> list[object]:
+    """What each of several requests at once gets: rows, or the error."""
+
+    def one(rows: list[float]) -> object:
+        try:
+            return run(servable, *rows)
+        except ServingError as error:
+            return error.message
+
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(one, requests))
+
+
+def test_requests_that_wait_are_joined() -> None:
+    """Eight requests within the timeout are one call, and each gets its own rows."""
+    metrics = Metrics()
+    toy = times(2)
+    servable = batched(toy, metrics, max_batch_size=8, batch_timeout_micros=2_000_000)
+    assert together(servable, [[float(i)] for i in range(8)]) == [[2.0 * i] for i in range(8)]
+    assert len(toy.calls) == 1
+    assert metrics.batches.value() == 1
+    servable.close()
+
+
+def test_batches_are_padded_to_an_allowed_size() -> None:
+    """The graph sees an allowed size, the client only its own rows."""
+    toy = times(2)
+    servable = batched(toy, max_batch_size=8, allowed_batch_sizes=(2, 4, 8))
+    assert run(servable, 1, 2, 3) == [2, 4, 6]
+    assert toy.calls[0]["x"].tolist() == [1, 2, 3, 1]
+    servable.close()
+
+
+def test_an_error_stays_with_its_request() -> None:
+    """One request that the graph refuses does not spoil those it was batched with."""
+
+    def positive(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        if (inputs["x"] < 0).any():
+            raise InvalidArgument("x must be positive")
+        return {"y": inputs["x"]}
+
+    toy = Toy({"serving_default": (Signature({"x": spec()}, {"y": spec()}), positive)})
+    servable = batched(toy, max_batch_size=4, batch_timeout_micros=2_000_000)
+    answers = together(servable, [[1.0], [-1.0], [2.0], [3.0]])
+    assert answers == [[1.0], "x must be positive", [2.0], [3.0]]
+    servable.close()
+
+
+def test_rows_of_different_shapes_do_not_meet() -> None:
+    """Without padding, shapes are batched apart; with it, the shorter rows are filled up."""
+    toy = times(1)
+    servable = batched(toy, max_batch_size=2, batch_timeout_micros=50_000)
+    with ThreadPoolExecutor(2) as pool:
+        short, long = pool.submit(run, servable, [1, 2]), pool.submit(run, servable, [1, 2, 3])
+        assert [short.result(), long.result()] == [[[1, 2]], [[1, 2, 3]]]
+    assert len(toy.calls) == 2
+    servable.close()
+    padded = batched(
+        times(1), max_batch_size=2, batch_timeout_micros=2_000_000, pad_variable_length_inputs=True
+    )
+    with ThreadPoolExecutor(2) as pool:
+        short, long = pool.submit(run, padded, [5, 2]), pool.submit(run, padded, [1, 2, 3])
+        assert [short.result(), long.result()] == [[[5, 2, 5]], [[1, 2, 3]]]
+    padded.close()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"x": np.array(1.0)}, "input tensors must have at least one dimension"),
+        ({"x": np.zeros(3), "z": np.zeros(1)}, "equal 0th-dimension size"),
+        ({"x": np.zeros(9)}, "Task size 9 is larger than maximum input batch size 8"),
+        ({"x": np.zeros(0)}, "at least one row"),
+    ],
+)
+def test_refusals(inputs: dict[str, Array], message: str) -> None:
+    """What cannot be batched is refused, an empty batch too."""
+    servable = batched(times(1), max_batch_size=8)
+    with pytest.raises(InvalidArgument, match=message):
+        servable.run("serving_default", inputs, 10)
+    servable.close()
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (np.array(1.0), "Batched output tensor has 0 dimensions"),
+        (np.zeros(1), "does not equal the sum"),
+    ],
+)
+def test_outputs_must_have_the_rows(result: Array, message: str) -> None:
+    """Outputs that cannot be shared out are an error."""
+    signature = Signature({"x": spec()}, {"y": spec()})
+    servable = batched(Toy({"serving_default": (signature, lambda _: {"y": result})}))
+    with pytest.raises(ServingError, match=message) as error:
+        run(servable, 1, 2)
+    assert error.value.code is Code.FAILED_PRECONDITION
+    servable.close()
+
+
+def test_large_requests_are_split_where_asked_for() -> None:
+    """With splitting, a request larger than a batch is run in parts and put together again."""
+    toy = times(2)
+    servable = batched(
+        toy, max_batch_size=100, enable_large_batch_splitting=True, max_execution_batch_size=4
+    )
+    assert run(servable, *range(10)) == [2.0 * i for i in range(10)]
+    assert [len(call["x"]) for call in toy.calls] == [4, 4, 2]
+    servable.close()
+
+
+def test_a_full_queue_and_a_deadline() -> None:
+    """Beyond the enqueued batches it is UNAVAILABLE; who waits too long gets DEADLINE_EXCEEDED."""
+    go = threading.Event()
+
+    def slow(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        go.wait(10)
+        return {"y": inputs["x"]}
+
+    toy = Toy({"serving_default": (Signature({"x": spec()}, {"y": spec()}), slow)})
+    servable = batched(toy, max_batch_size=1, max_enqueued_batches=1, num_batch_threads=1)
+    with ThreadPoolExecutor(2) as pool:
+        running = pool.submit(run, servable, 1)
+        while not toy.calls:
+            pass
+        waiting = pool.submit(run, servable, 2, timeout=0.2)
+        assert waiting.exception(10).code is Code.DEADLINE_EXCEEDED
+        with pytest.raises(ServingError, match="queue to which this task was submitted is full"):
+            run(servable, 3)
+        go.set()
+        assert running.result() == [1]
+    servable.close()
+
+
+def test_parameters_are_checked() -> None:
+    """Allowed sizes grow, and end with the largest batch."""
+    with pytest.raises(InvalidArgument, match="monotonically"):
+        BatchingParameters(max_batch_size=4, allowed_batch_sizes=(4, 2))
+    with pytest.raises(InvalidArgument, match="must match max_batch_size"):
+        BatchingParameters(max_batch_size=8, allowed_batch_sizes=(2, 4))
