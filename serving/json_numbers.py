@@ -33,13 +33,18 @@ def number_texts(numbers: Array) -> list[str]:
 
 
 def _may_be_short(flat: Array) -> Array:
-    """Which numbers lie next to one of seven decimal digits: no other can do with six."""
+    """Which numbers lie next to one of six digits: only those can be read back from six."""
     exact = flat.astype(np.float64)
+    limits = np.finfo(flat.dtype)
+    size = np.abs(exact)
     with np.errstate(all="ignore"):
-        scale = 10.0 ** (6 - np.floor(np.log10(np.abs(exact))))
+        scale = 10.0 ** (5 - np.floor(np.log10(size)))
         away = np.abs(np.rint(exact * scale) / scale - exact)
-        near: Array = away <= np.abs(exact) * 4 * np.finfo(flat.dtype).eps
-        return near | ~np.isfinite(scale) | ~np.isfinite(away)
+        # Half a unit in the last place, and what the computation above itself is off.
+        near = away <= size * (limits.eps / 2 + 4 * np.finfo(np.float64).eps)
+        unsure = (size < limits.tiny) | ~np.isfinite(scale) | ~np.isfinite(away)
+        found: Array = near | unsure
+        return found
 
 
 def _may_lack_a_point(flat: Array) -> Array:
