@@ -23,6 +23,8 @@ from serving.json_exact import read_exactly
 from serving.json_values import JsonObject, JsonValue
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from serving.servable import Array
 
 _BULK_FROM_BYTES = 2048
@@ -62,20 +64,42 @@ def read(text: bytes, *, in_bulk: bool = True) -> JsonObject:
 
 
 def _read_fast(text: bytes, *, in_bulk: bool) -> JsonValue:
-    looked = any(pattern.search(text) for pattern in _BIG_EXPONENTS)
-    if looked and _ZERO_WITH_BIG_EXPONENT.search(text):
-        raise _Unusual
     try:
         root = _parser().parse(text)
     except (ValueError, RuntimeError):  # simdjson's errors, UnicodeDecodeError among them
         del _local.parser  # one reason is that somebody still holds on to its last document
         raise _Unusual from None
-    if not in_bulk:
+    value = (_bulk if in_bulk else _plain)(root, 0)
+    leaves = list(_leaves(value))
+    if any(map(_holds_zero, leaves)) and _has_zero_with_big_exponent(text):
+        raise _Unusual
+    has_blocks = any(isinstance(leaf, np.ndarray) for leaf in leaves)
+    if has_blocks and _skeleton(value) != text.translate(None, _OF_NUMBERS):
         return _plain(root, 0)
-    value = _bulk(root, 0)
-    if _skeleton(value) == text.translate(None, _OF_NUMBERS):
-        return value
-    return _plain(root, 0)
+    return value
+
+
+def _leaves(value: JsonValue) -> Iterator[JsonValue]:
+    """The scalars and blocks in a value."""
+    if isinstance(value, JsonObject):
+        for _, item in value.members:
+            yield from _leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _holds_zero(leaf: JsonValue) -> bool:
+    if isinstance(leaf, np.ndarray):
+        return not leaf.all()
+    return isinstance(leaf, int | float) and leaf == 0
+
+
+def _has_zero_with_big_exponent(text: bytes) -> bool:
+    looked = any(pattern.search(text) for pattern in _BIG_EXPONENTS)
+    return looked and _ZERO_WITH_BIG_EXPONENT.search(text) is not None
 
 
 def _parser() -> simdjson.Parser:
