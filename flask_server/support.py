@@ -40,8 +40,10 @@ def init_app(app: Flask, router: Router) -> None:
 def teach(model: Model, router: Router) -> Response:
     """Name pictures: all of them, or none if one cannot be read."""
     facts().model = model.config.name
+    batch = images_in(
+        request, most=router.settings.max_instances
+    )  # first: it reads the body for both
     label = _label(_said_label())
-    batch = images_in(request, most=router.settings.max_instances)
     texts = [_picture(image, number, model, router) for number, image in enumerate(batch.images)]
     router.support.add(model.config.name, label, texts, most=router.settings.max_support_pictures)
     return taught(model, router)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -84,20 +83,6 @@ def test_server_timing(client: FlaskClient) -> None:
     total = float(stages.pop("total"))
     assert sum(map(float, stages.values())) <= total + 0.1
     assert client.get("/nothing").headers["Server-Timing"].startswith("total;dur=")
-
-
-def test_one_log_line_a_prediction(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
-    """A prediction is one line with model, version, status, stage times and id; so is a failed one."""
-    caplog.set_level(logging.INFO)
-    request_id = predict(client).headers["X-Request-Id"]
-    client.post(PATH, data=b"x", content_type="application/json")
-    lines = [record.getMessage() for record in caplog.records if record.name.endswith("timing")]
-    assert len(lines) == 2
-    assert "model=colours version=1 status=200" in lines[0]
-    assert "upstream_ms=" in lines[0]
-    assert request_id in lines[0]
-    assert "status=400" in lines[1]
-    assert "problem='Invalid request'" in lines[1]
 
 
 def test_preflight(client: FlaskClient) -> None:
