@@ -111,7 +111,7 @@ def test_slow_model_does_not_starve_a_fast_one(tmp_path: Path) -> None:
     slow, fast, log = free_port(), free_port(), tmp_path / "toy.log"
     models = table("slow", slow) + table("fast", fast)
     with (
-        toy_process(slow, log, "--delay", "1.5"),
+        toy_process(slow, log, "--delay", "1"),
         toy_process(fast, log),
         started(tmp_path, models, LOG_LEVEL="warning", DRAIN_SECONDS="0") as router,
     ):
@@ -127,7 +127,7 @@ def test_slow_model_does_not_starve_a_fast_one(tmp_path: Path) -> None:
         )
         assert set(statuses) == {503}
         with load(router, "/fast/predict/", clients=2) as answers:
-            time.sleep(0.7)
+            time.sleep(0.5)
         assert {status for status, _ in answers} == {200}
         assert sorted(spent for _, spent in answers)[len(answers) * 95 // 100] < 0.5
         for thread in threads:

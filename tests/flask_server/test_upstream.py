@@ -266,36 +266,6 @@ def test_replicas_share_one_busy_count() -> None:
     assert one is same
 
 
-def test_one_of_two_replicas_dies(
-    client_of: Callable[..., FlaskClient], toy: ToyModelServer
-) -> None:
-    """With two replicas under load one may stop and come back without a failed request."""
-    port = free_port()
-    client = client_of(upstream=[toy.url, f"http://127.0.0.1:{port}"])
-    app = client.application
-    failures: list[int] = []
-    stop = threading.Event()
-
-    def load() -> None:
-        mine = app.test_client()
-        while not stop.is_set():
-            response = mine.post(PATH, data=RED)
-            if response.status_code != 200:
-                failures.append(response.status_code)
-
-    threads = [threading.Thread(target=load) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for _ in range(3):
-        with ToyModelServer(port):
-            time.sleep(0.4)
-        time.sleep(0.2)
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-
-
 def test_nothing_is_decoded_for_a_model_that_is_down(client_of: Callable[..., FlaskClient]) -> None:
     """While no replica answers, a request is refused before its image is decoded; recovery needs no help."""
     port = free_port()

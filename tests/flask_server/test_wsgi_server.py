@@ -291,15 +291,15 @@ def test_reload(tmp_path: Path, toy: ToyModelServer) -> None:
 
 def test_drain(tmp_path: Path, toy: ToyModelServer) -> None:
     """SIGTERM turns readiness off while requests are still answered; those under way are finished."""
-    with started(tmp_path, table(toy), DRAIN_SECONDS="1.5") as router:
+    with started(tmp_path, table(toy), DRAIN_SECONDS="1") as router:
         assert router.predict() == 200
-        toy.model.delay_seconds = 2.5
+        toy.model.delay_seconds = 1.5
         statuses: list[int] = []
         thread = threading.Thread(target=lambda: statuses.append(router.predict()))
         thread.start()
-        time.sleep(0.3)
+        wait_until(lambda: len(toy.model.requests) == 2, seconds=5, what="the model computes")
         router.program.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        time.sleep(0.4)
         with pytest.raises(urllib.error.HTTPError, match="503"):
             urllib.request.urlopen(f"{router.url}/readyz", timeout=5)
         assert urllib.request.urlopen(f"{router.url}/livez", timeout=5).status == 200
