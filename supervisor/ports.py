@@ -52,13 +52,37 @@ def in_use(host: str, port: int) -> bool:
 
 
 def free_port(taken: Collection[int], first: int = FIRST_MODEL_SERVER_PORT) -> int:
-    """The lowest port from `first` up that is neither taken nor in use."""
+    """The lowest port from `first` up that is neither taken, nor in use, nor reserved by another supervisor."""
     for port in range(first, 65536):
-        if port not in taken and not in_use("127.0.0.1", port):
+        if port not in taken and _is_free(port):
             return port
     raise ConfigError(
         f"Every port from {first} up is in use; stop some of the programs on this machine."
     )
+
+
+def _is_free(port: int) -> bool:
+    with (
+        socket.socket() as probe
+    ):  # without SO_REUSEADDR: a port that is only reserved is not free either
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def reserve(port: int) -> socket.socket:
+    """Keep a port for a model server while it is not there: before it listens, and between its death and its return.
+
+    A socket that is bound and does not listen leaves the port to programs that bind with SO_REUSEADDR, as servers do
+    (socket(7)), and `free_port` of another supervisor passes it over. Closing it ends the reservation.
+    """
+    holding = socket.socket()
+    holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with contextlib.suppress(OSError):  # somebody was faster: the model server will say so
+        holding.bind(("127.0.0.1", port))
+    return holding
 
 
 def holder(port: int) -> str:

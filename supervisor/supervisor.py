@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from model_config import ConfigError, load_deployment
-from supervisor import readiness, report, state_files
+from supervisor import ports, readiness, report, state_files
 from supervisor.child import Child
 from supervisor.plan import make_plan, router_command, server_command
 from supervisor.prepare import has_version, missing_versions, prepare_command
@@ -18,6 +18,7 @@ from supervisor.server_config import ServerConfig
 from supervisor.wishes import Reload, Stop, Wishes
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from pathlib import Path
 
@@ -48,6 +49,7 @@ class Supervisor:
         self._wishes = Wishes()
         self._reload_wanted = False
         self._servers: dict[str, Child] = {}
+        self._reserved: dict[str, socket.socket] = {}
         self._configs: dict[str, ServerConfig] = {}
         self._followed = 0.0
         self._preparing: list[Child] = []
@@ -174,6 +176,8 @@ class Supervisor:
         if known is None or known.given_up:
             child = Child(server_command(server, self.options, config.path), self._console)
             self._servers[server.url] = child
+            if server.url not in self._reserved:
+                self._reserved[server.url] = ports.reserve(server.port)
             child.start()
 
     def _follow_versions(self) -> None:
@@ -262,6 +266,7 @@ class Supervisor:
         for url in set(self._servers) - {server.url for server in self.plan.servers}:
             self._servers.pop(url).stop(seconds=SERVER_STOP_SECONDS)
             self._configs.pop(url)
+            self._reserved.pop(url).close()
         self._show()
 
     # -- stopping ----------------------------------------------------------------------------------------------
