@@ -30,7 +30,7 @@ STOP_SECONDS = 35
 CONFIG_MAP_BYTES = 1_000_000
 IN_FLIGHT_EACH = 16
 """Requests that one pod of two workers handles at once before another pod is started."""
-PUBLIC_PATHS = ("/models/", "/hello/", "/docs", "/openapi.json", "/static/")
+PUBLIC_PATHS = ("/models/", "/hello/", "/docs", "/openapi.json", "/samples/", "/static/")
 """What the Ingress lets in besides the page at `/` and the models' routes: neither metrics nor health."""
 
 

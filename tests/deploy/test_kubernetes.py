@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+import re
 import tomllib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -8,6 +10,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from flask_server import create_app
+from flask_server.metrics import the_metrics
+from flask_server.settings import Settings
 from model_config import load_deployment
 from tests.deploy.conftest import Manifests, render
 from tests.processes import ROOT
@@ -24,6 +29,15 @@ FOREIGN = {"ServiceMonitor", "InferenceService"}
 def pod_templates(manifests: Manifests) -> Iterator[dict[str, Any]]:
     """The pods of every Deployment."""
     return (item["spec"]["template"] for item in manifests.all() if item["kind"] == "Deployment")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def schemas_read_once() -> Iterator[None]:
+    """kubernetes-validate reads its files, which are large, for every object anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        read = functools.cache(kubernetes_validate.utils.schema_contents)
+        patch.setattr(kubernetes_validate.utils, "schema_contents", read)
+        yield
 
 
 @pytest.mark.parametrize("part", ["base", "kserve"])
@@ -165,6 +179,39 @@ def test_each_store_reaches_the_model_server(stored: Manifests) -> None:
         ),
     }[stored.store]
     assert (f'base_path: "{expected[0]}"' in config, copies) == (True, expected[1])
+
+
+def test_the_ingress_lets_in_every_route_but_health_and_metrics(
+    manifests: Manifests, models_toml: Path
+) -> None:
+    """Each rule of the real router is under a path of the Ingress, except those that are for operators."""
+    rule = manifests.one("Ingress", "router")["spec"]["rules"][0]
+    paths = {(path["path"], path["pathType"]) for path in rule["http"]["paths"]}
+    prefixes = tuple(path for path, kind in paths if kind == "Prefix")
+    app = create_app(Settings(models_file=models_toml))
+    inside = {
+        str(route)
+        for route in app.url_map.iter_rules()
+        if (str(route), "Exact") not in paths and not str(route).startswith(prefixes)
+    }
+    assert inside == {"/livez", "/readyz", "/metrics"}
+
+
+def test_autoscalers_follow_gauges_that_the_router_has(manifests: Manifests) -> None:
+    """The metrics that autoscalers and prometheus-adapter name are the router's, with the label that selects a model."""
+    gauges = the_metrics()
+    router = manifests.one("HorizontalPodAutoscaler", "router")["spec"]["metrics"][1]["pods"]
+    assert router["metric"]["name"] == gauges.in_flight._name
+    model = manifests.one("HorizontalPodAutoscaler", "model-imageclassifier")["spec"]["metrics"][1]
+    metric = model["external"]["metric"]
+    assert metric["name"] == gauges.in_stage._name
+    (expression,) = metric["selector"]["matchExpressions"]
+    assert expression["key"] in gauges.in_stage._labelnames
+    assert expression["values"] == ["imageclassifier", "again"]
+    adapter = (manifests.folder / "prometheus-adapter-values.yaml").read_text()
+    assert {gauges.in_flight._name, gauges.in_stage._name} <= set(
+        re.findall(r"router_\w+", adapter)
+    )
 
 
 def test_routers_count_together_where_asked(models_toml: Path, tmp_path: Path) -> None:
