@@ -1,4 +1,4 @@
-"""The parts of the OpenAPI document that are the same for every model: schemas, headers, parameters, failures."""
+"""What OpenAPI operations are made of: schemas, headers, parameters, bodies, failures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flask_server.parameters import TIMEOUT_HEADER
 from flask_server.problems import CONTENT_TYPE, document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 Json = dict[str, Any]
 
@@ -39,13 +39,7 @@ EXAMPLE_B64 = (
     "LPYtj5SvIPWhE6SHRPBlMX9Y31JvcLSKH6APEesy1LcOAAAAAElFTkSuQmCC"
 )
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
-_MULTIPART: Json = {
-    "type": "object",
-    "required": ["image"],
-    "properties": {
-        "image": {"type": "string", "format": "binary", "description": "An image file."}
-    },
-}
+_FILE: Json = {"type": "string", "format": "binary", "description": "An image file."}
 
 SCHEMAS: Json = {
     "Problem": {
@@ -114,6 +108,28 @@ SCHEMAS: Json = {
             },
         },
     },
+    "Taught": {
+        "type": "object",
+        "required": ["support_version", "labels"],
+        "properties": {
+            "support_version": {"type": "integer", "description": "Grows with each change."},
+            "labels": {
+                "type": "object",
+                "description": "How many pictures each label was taught with.",
+                "additionalProperties": {"type": "integer"},
+            },
+        },
+    },
+    "Greeting": {
+        "type": "object",
+        "required": ["message"],
+        "properties": {"message": {"type": "string"}},
+    },
+    "Life": {
+        "type": "object",
+        "required": ["status"],
+        "properties": {"status": {"const": "alive"}},
+    },
     "Readiness": {
         "type": "object",
         "required": ["status", "models"],
@@ -153,39 +169,44 @@ EVERY_ANSWER: Json = {
 }
 
 
-def predict_parameters() -> list[Json]:
-    """What a predict route takes beside its images."""
-    whole = {"type": "integer", "minimum": 1, "maximum": _MOST_INTEGER}
-    label = {"type": "string", "pattern": r"^[^\x00-\x1f/:\x7f]{0,200}$"}
-    seconds = {"type": "string", "pattern": _SECONDS, "examples": ["2.5"]}
-    return [
-        _parameter("query", "top", whole, "How many labels; all if the model has fewer."),
-        _parameter("query", "version", whole, "Ask this version instead of the newest."),
-        _parameter(
-            "query", "version_label", label, "Ask the version with this label; not with `version`."
-        ),
-        _parameter(
-            "header", TIMEOUT_HEADER, seconds, "Answer within so many seconds, or fail with 504."
-        ),
-    ]
+def reference(schema: str) -> Json:
+    """A schema of the document, by its name."""
+    return {"$ref": f"#/components/schemas/{schema}"}
 
 
-def query_parameter(name: str, description: str) -> Json:
-    """A parameter of any text."""
-    return _parameter("query", name, {"type": "string"}, description)
-
-
-def _parameter(place: str, name: str, schema: Mapping[str, Any], description: str) -> Json:
+def parameter(name: str, schema: Json, description: str, *, place: str = "query") -> Json:
+    """A parameter of a route, `query` or `header`."""
     return {"in": place, "name": name, "schema": schema, "description": description}
 
 
-def failures() -> dict[int, list[type[RouterError]]]:
-    """Every status that the error tree knows, with its classes; not the one that nobody is left to receive."""
-    found: dict[int, list[type[RouterError]]] = {}
+WHOLE: Json = {"type": "integer", "minimum": 1, "maximum": _MOST_INTEGER}
+LABEL_NAME: Json = {
+    "type": "string",
+    "maxLength": 100,
+    "pattern": r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
+}
+VERSION = parameter("version", WHOLE, "Ask this version instead of the newest.")
+VERSION_LABEL = parameter(
+    "version_label",
+    {"type": "string", "pattern": r"^[^\x00-\x1f/:\x7f]{0,200}$"},
+    "Ask the version with this label; not with `version`.",
+)
+TIMEOUT = parameter(
+    TIMEOUT_HEADER,
+    {"type": "string", "pattern": _SECONDS, "examples": ["2.5"]},
+    "Answer within so many seconds, or fail with 504.",
+    place="header",
+)
+
+
+def documented_failures() -> Json:
+    """A response for each status of the error tree, and one for any other failure."""
+    titles: dict[int, list[str]] = {}
     for kind in _family(RouterError):
-        if kind is not ClientGone:
-            found.setdefault(kind.status, []).append(kind)
-    return dict(sorted(found.items()))
+        if kind is not ClientGone:  # nobody is left to receive it
+            titles.setdefault(kind.status, []).append(kind.title)
+    known = {str(status): problem_answer(status, titles[status]) for status in sorted(titles)}
+    return known | ANY_FAILURE
 
 
 def _family(kind: type[RouterError]) -> Iterator[type[RouterError]]:
@@ -223,24 +244,41 @@ def problem_answer(status: int | str, titles: list[str]) -> Json:
     }
 
 
-def request_body() -> Json:
-    """Every way in which pictures may be sent."""
-    image = {"$ref": "#/components/schemas/Image"}
-    instances = {"type": "array", "minItems": 1, "items": image, "description": "Several pictures."}
-    several = {"type": "object", "required": ["instances"], "properties": {"instances": instances}}
-    one = {"b64": EXAMPLE_B64}
-    return {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"anyOf": [image, several]},
-                "examples": {
-                    "one": {"value": one},
-                    "several": {"value": {"instances": [one, one]}},
-                },
-            },
-            "application/x-www-form-urlencoded": {"schema": image, "example": one},
-            "multipart/form-data": {"schema": _MULTIPART},
-            **{kind: {} for kind in _IMAGE_TYPES},
+ANY_FAILURE: Json = {"default": problem_answer("default", [])}
+
+
+def request_body(*, most: int, label: Json | None = None) -> Json:
+    """Every way in which pictures may be sent.
+
+    Args:
+        most: How many pictures one request may hold.
+        label: The schema of a name that must come with them.
+    """
+    beside = {} if label is None else {"label": label}
+    one = _object(b64=ENCODED_IMAGE, **beside)
+    instances: Json = {"type": "array", "minItems": 1, "items": reference("Image")}
+    instances["description"] = f"At most {most} pictures; more are refused with 413."
+    examples = _examples(dict.fromkeys(beside, "seven"))
+    content = {
+        "application/json": {
+            "schema": {"anyOf": [one, _object(instances=instances, **beside)]},
+            "examples": examples,
         },
+        "application/x-www-form-urlencoded": {"schema": one, "example": examples["one"]["value"]},
+        "multipart/form-data": {"schema": _object(image=_FILE, **beside)},
+    }
+    raw: Json = {} if beside else {kind: {} for kind in _IMAGE_TYPES}
+    return {"required": True, "content": content | raw}
+
+
+def _object(**members: Json) -> Json:
+    """A JSON object that must have these members."""
+    return {"type": "object", "required": list(members), "properties": members}
+
+
+def _examples(beside: Json) -> Json:
+    image = {"b64": EXAMPLE_B64}
+    return {
+        "one": {"value": image | beside},
+        "several": {"value": {"instances": [image, image]} | beside},
     }

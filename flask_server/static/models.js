@@ -1,4 +1,5 @@
 import { byId, element } from "./dom.js";
+import { offerKey } from "./key.js";
 import { listModels } from "./router.js";
 
 const EVERY_MS = 3000;
@@ -19,12 +20,15 @@ export function watchModels(changed) {
   again();
 }
 
-async function refresh(changed) {
+/** Ask for the models now; `changed` is called if that changes which one is chosen. */
+export async function refresh(changed) {
   try {
     show(await listModels(), changed);
     say("");
+    offerKey(null);
   } catch (problem) {
     say(problem.message);
+    offerKey(problem);
   }
 }
 

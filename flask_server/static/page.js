@@ -2,9 +2,9 @@ import { showFailure, showPrediction, showWaiting } from "./answer.js";
 import { calls } from "./calls.js";
 import { byId } from "./dom.js";
 import { offerKey, watchKey } from "./key.js";
-import { chosenModel, watchModels } from "./models.js";
+import { chosenModel, refresh, watchModels } from "./models.js";
 import { watchPictures } from "./picture.js";
-import { predict, predictUrl } from "./router.js";
+import { hasKey, predict, predictUrl } from "./router.js";
 
 let picture = null;
 let underWay = new AbortController();
@@ -18,7 +18,6 @@ async function ask() {
   showWaiting(model);
   try {
     showPrediction(model, await predict(model, picture, underWay.signal));
-    offerKey(null);
   } catch (problem) {
     if (problem.name === "AbortError") return;
     showFailure(problem);
@@ -28,7 +27,8 @@ async function ask() {
 
 function showCall() {
   const language = document.querySelector("[name=language]:checked").value;
-  byId("call").textContent = calls[language](predictUrl(chosenModel()), picture?.name ?? "photo.jpg");
+  const file = picture?.name ?? "photo.jpg";
+  byId("call").textContent = calls[language](predictUrl(chosenModel()), file, hasKey());
 }
 
 async function copyCall() {
@@ -49,5 +49,5 @@ watchPictures((chosen) => {
 watchModels(ask);
 for (const radio of document.getElementsByName("language")) radio.addEventListener("change", showCall);
 byId("copy").addEventListener("click", copyCall);
-watchKey(ask);
+watchKey(() => refresh(ask));
 showCall();

@@ -39,6 +39,9 @@ export function useKey(key) {
   sessionStorage.setItem("key", key);
 }
 
+/** Whether an API key is sent. */
+export const hasKey = () => sessionStorage.getItem("key") !== null;
+
 function access() {
   const key = sessionStorage.getItem("key");
   return key ? { Authorization: `Bearer ${key}` } : {};

@@ -38,11 +38,12 @@ upstream   = ["http://127.0.0.1:{port}"]
 
 @dataclass(frozen=True)
 class Deployment:
-    """A running router, the toy behind its model `colours`, and the origin that it allows."""
+    """A running router, the toy behind its model `colours`, the port of the origin that it allows."""
 
     url: str
     toy: ToyModelServer
     allowed_port: int
+    folder: Path
 
 
 @pytest.fixture(scope="session")
@@ -72,18 +73,38 @@ def _model_server(folder: Path, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def _router(folder: Path, toy: ToyModelServer) -> Iterator[Deployment]:
+def _router(folder: Path, toy: ToyModelServer, **more: str) -> Iterator[Deployment]:
     port, allowed = free_port(), free_port()
     env = {
+        **more,
         "MODELS_FILE": str(folder / "models.toml"),
         "PORT": str(port),
         "WORKERS": "1",
+        "STATE_DIR": str(folder / f"state_{port}"),
         "CORS_ORIGINS": f"http://127.0.0.1:{allowed}",
     }
     url = f"http://127.0.0.1:{port}"
     with running("-m", "flask_server", log=folder / "router.log", env=env) as router:
         router.wait_for(f"{url}/readyz?model=digits")
-        yield Deployment(url, toy, allowed)
+        yield Deployment(url, toy, allowed, folder)
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A router that asks for an API key, and one that it takes."""
+
+    url: str
+    key: str
+
+
+@pytest.fixture
+def guarded(deployment: Deployment) -> Iterator[Guarded]:
+    """Another router in front of the same models, which asks for a key."""
+    keys = deployment.folder / "keys.json"
+    program = [sys.executable, "scripts/api_keys.py", "create", "page", "--file", str(keys)]
+    made = subprocess.run(program, cwd=ROOT, check=True, timeout=60, capture_output=True, text=True)
+    with _router(deployment.folder, deployment.toy, API_KEYS_FILE=str(keys)) as router:
+        yield Guarded(router.url, made.stdout.split()[-1])
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-    from tests.end_to_end.conftest import Deployment
+    from tests.end_to_end.conftest import Deployment, Guarded
 
 pytestmark = [pytest.mark.browser, pytest.mark.tensorflow]
 
@@ -156,6 +157,28 @@ def test_python_call_runs(opened: Page) -> None:
         text=True,
         timeout=60,
         check=True,
+    )
+    assert run.stdout.split()[1] == "seven"
+
+
+def test_key_is_asked_for_and_never_shown(page: Page, guarded: Guarded) -> None:
+    """A router with API keys makes the page ask for one, which opens it and stands in none of the calls."""
+    page.goto(guarded.url)
+    expect(page.locator("#models-state")).to_contain_text("Send a valid API key")
+    page.get_by_label("API key").fill(guarded.key)
+    page.get_by_role("button", name="Use it").click()
+    page.get_by_role("radio", name="digits").check()
+    click_sample(page)
+    check_seven(page)
+    expect(page.get_by_label("API key")).to_be_hidden()
+    for language in ("curl", "TypeScript", "Python"):
+        code = code_of(page, language)
+        assert guarded.key not in code
+        assert "Authorization" in code
+    env = os.environ | {"API_KEY": guarded.key}
+    program = [sys.executable, "-c", code]
+    run = subprocess.run(
+        program, cwd=SEVEN.parent, env=env, capture_output=True, text=True, timeout=60, check=True
     )
     assert run.stdout.split()[1] == "seven"
 
