@@ -157,10 +157,12 @@ def test_bomb_is_refused_before_it_is_decoded() -> None:
 
 
 def test_large_jpeg_is_decoded_small() -> None:
-    """A JPEG is decoded at reduced size where that suffices, never below two and a half times the wanted size."""
+    """A JPEG is decoded at reduced size where that suffices: twice the wanted size when halved, else somewhat more."""
     file = saved(Image.new("RGB", (800, 600)), "JPEG")
     assert read(file, "rgb", at_least=(60, 60)).size == (200, 150)
     assert read(file, "rgb", at_least=(61, 61)).size == (400, 300)
+    assert read(file, "rgb", at_least=(150, 150)).size == (400, 300)
+    assert read(file, "rgb", at_least=(151, 151)).size == (800, 600)
     assert read(file, "rgb").size == (800, 600)
 
 
