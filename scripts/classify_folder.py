@@ -13,17 +13,15 @@ from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from scripts.command_line import UserError, run
+from scripts.command_line import UserError, run, whole_number
 from scripts.http_request import BusyError, ask, key_header
+from scripts.photo_folders import find_pictures
 from scripts.prediction_table import Prediction, PredictionTable
 from scripts.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-SUFFIXES = frozenset(
-    (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
 HINT = "start the router with `make run`, or name its address with --url"
 ATTEMPTS = 4
 LONGEST_PAUSE_SECONDS = 10.0
@@ -46,22 +44,6 @@ def main() -> None:
     print(
         f"{len(pictures)} lines in {arguments.out}, {table.failures} of them failures", flush=True
     )
-
-
-def find_pictures(folder: Path) -> list[Path]:
-    """The files with a suffix of pictures in a folder and those below it, in the order of their names.
-
-    Raises:
-        UserError: It is no folder, or there is none.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder.")
-    pictures = [
-        file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
-    ]
-    if not pictures:
-        raise UserError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
-    return sorted(pictures)
 
 
 def _route(url: str, model: str) -> str:
@@ -114,12 +96,6 @@ def _ask_patiently(url: str, picture: bytes, top: int) -> object:
     return ask(url, hint=HINT, body=picture, params={"top": str(top)}, headers=key_header())
 
 
-def _whole_number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 up")
-    return int(text)
-
-
 def _arguments() -> argparse.Namespace:
     port = os.environ.get("PORT") or "5000"
     parser = argparse.ArgumentParser(
@@ -138,11 +114,11 @@ def _arguments() -> argparse.Namespace:
         help="default: %(default)s",
     )
     parser.add_argument(
-        "--top", type=_whole_number, default=1, metavar="N", help="labels a picture (default: 1)"
+        "--top", type=whole_number, default=1, metavar="N", help="labels a picture (default: 1)"
     )
     parser.add_argument(
         "--concurrency",
-        type=_whole_number,
+        type=whole_number,
         default=4,
         metavar="N",
         help="pictures at a time (default: 4)",

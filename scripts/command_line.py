@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import difflib
 import os
@@ -14,7 +15,6 @@ from model_config import ConfigError, load_deployment, models_file
 from serving.export.versions import ExportError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterator
 
     from model_config import Deployment, ModelConfig
@@ -49,6 +49,13 @@ def add_models_argument(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the models file (default: $MODELS_FILE, else the project's models.toml)",
     )
+
+
+def whole_number(text: str) -> int:
+    """The type of an argument that counts something."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 up")
+    return int(text)
 
 
 def read_models(path: Path | None) -> Deployment:

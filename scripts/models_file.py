@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from model_config import ConfigError, Deployment, load_deployment
+from model_config import ConfigError, Deployment, ModelConfig, load_deployment
 from scripts.command_line import UserError
 
 if TYPE_CHECKING:
@@ -15,10 +15,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def checked_table(deployment: Deployment, name: str, table: Mapping[str, Any]) -> ModelConfig:
+    """What a table would mean in a models file; one of this name that is there already counts instead.
+
+    Raises:
+        ConfigError: It is not allowed.
+        UserError: The models file's folder cannot be written.
+    """
+    if name in deployment.models:
+        return deployment.models[name]
+    path = deployment.path.resolve()
+    draft = path.with_name(f".{path.name}.draft-{os.getpid()}")
+    try:
+        write_text(draft, _text_with(deployment, name, table, "draft"))
+        return load_deployment(draft).models[name]
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(str(draft), str(path))) from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def add_table(
     deployment: Deployment, name: str, table: Mapping[str, Any], *, comment: str
-) -> Deployment:
-    """Append a table; comments and order stay. A table of this name that is there already is left alone.
+) -> ModelConfig:
+    """Append a table; comments and order stay. One of this name that is there already is left alone.
 
     Args:
         deployment: The models file as it is.
@@ -27,31 +47,35 @@ def add_table(
         comment: One line above it.
 
     Returns:
-        The models file as it is now.
+        What the table says now.
 
     Raises:
         ConfigError: The table is not allowed; the file is unchanged.
         UserError: The file cannot be written.
     """
-    if name in deployment.models:
-        return deployment
-    path = deployment.path.resolve()
-    text = (
-        path.read_text(encoding="utf-8").rstrip()
-        + f"\n\n# {comment}\n"
-        + tomli_w.dumps({name: table})
-    )
+    config = checked_table(deployment, name, table)
+    if name not in deployment.models:
+        write_text(deployment.path.resolve(), _text_with(deployment, name, table, comment))
+    return config
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file in one step, or make it with its folder.
+
+    Raises:
+        UserError: It cannot be written.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(text, encoding="utf-8")
-        beside.chmod(path.stat().st_mode)
-        _check(beside, path)
+        if path.exists():
+            beside.chmod(path.stat().st_mode)
         beside.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from None
     finally:
         beside.unlink(missing_ok=True)
-    return load_deployment(path)
 
 
 def path_in(path: Path, deployment: Deployment) -> str:
@@ -61,8 +85,6 @@ def path_in(path: Path, deployment: Deployment) -> str:
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
-def _check(draft: Path, path: Path) -> None:
-    try:
-        load_deployment(draft)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace(str(draft), str(path))) from None
+def _text_with(deployment: Deployment, name: str, table: Mapping[str, Any], comment: str) -> str:
+    text = deployment.path.read_text(encoding="utf-8").rstrip()
+    return f"{text}\n\n# {comment}\n{tomli_w.dumps({name: table})}"

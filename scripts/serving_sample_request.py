@@ -14,8 +14,7 @@ import numpy as np
 
 from flask_server.decoding import top_labels
 from flask_server.errors import RouterError
-from flask_server.images import ImageReader
-from flask_server.preprocessing import CONVENTIONS, resized_pixels
+from scripts.client_side import preprocessed
 from scripts.command_line import UserError, add_models_argument, pick_model, read_models, run
 from scripts.http_request import ask
 from scripts.model_server import HINT, model_server_url
@@ -23,9 +22,6 @@ from scripts.sample_image import print_labels, read_image
 
 if TYPE_CHECKING:
     from model_config import ModelConfig
-
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
-MAX_PIXELS = 100_000_000
 
 
 def main() -> None:
@@ -54,26 +50,6 @@ def _read_request(path: Path) -> object:
         raise UserError(f"The request {path} cannot be read: {error.strerror}.") from None
     except ValueError:
         raise UserError(f"The request {path} is not JSON text.") from None
-
-
-def preprocessed(encoded: bytes, config: ModelConfig) -> np.ndarray:
-    """Do to an image what the router does for this model.
-
-    Returns:
-        float32 [H, W, C].
-
-    Raises:
-        UserError: It is no image, or the model has a preprocess function of its own.
-    """
-    if config.preprocess not in CONVENTIONS or config.input_size is None:
-        raise UserError(
-            f"Model '{config.name}' preprocesses with its own {config.preprocess}; ask the router."
-        )
-    try:
-        image = ImageReader(FORMATS, MAX_PIXELS).read(encoded, config.color_mode)
-    except RouterError as error:
-        raise UserError(str(error)) from None
-    return CONVENTIONS[config.preprocess](resized_pixels(image, config.input_size, config.resize))
 
 
 def decoded(answer: object, config: ModelConfig, top: int) -> list[object]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
+
+from scripts.epoch_lines import EpochLines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +45,7 @@ def train(data: LabelledImages, *, epochs: int, seed: int) -> keras.Model:
         validation_split=0.1,
         verbose=0,
         callbacks=[
-            _Progress(epochs),
+            EpochLines(epochs),
             keras.callbacks.EarlyStopping(
                 monitor="val_accuracy", patience=6, start_from_epoch=4, restore_best_weights=True
             ),
@@ -73,22 +74,3 @@ def _network(shape: tuple[int, ...], classes: int) -> keras.Model:
             keras.layers.Dense(classes, activation="softmax"),
         ]
     )
-
-
-class _Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
-    """One line an epoch, with the time that is left at most."""
-
-    def __init__(self, epochs: int) -> None:
-        super().__init__()
-        self._epochs = epochs
-        self._started = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        done = epoch + 1
-        left = (time.monotonic() - self._started) / done * (self._epochs - done)
-        scores = logs or {}
-        print(
-            f"epoch {done}/{self._epochs}: accuracy {scores['accuracy']:.3f},"
-            f" on the part kept apart {scores['val_accuracy']:.3f}, at most {left:.0f} s left",
-            flush=True,
-        )

@@ -11,18 +11,18 @@ class TimeLeft:
     def __init__(self, total: int, what: str) -> None:
         self._total = total
         self._what = what
-        self._done = 0
+        self.done = 0
         self._started = self._printed = time.monotonic()
 
     def step(self, note: str = "") -> None:
         """One more is done."""
-        self._done += 1
+        self.done += 1
         now = time.monotonic()
-        if now - self._printed < 1 and self._done < self._total:
+        if now - self._printed < 1 and self.done < self._total:
             return
         self._printed = now
-        left = (now - self._started) / self._done * (self._total - self._done)
-        notes = [f"{self._done}/{self._total} {self._what}", _duration(left) + " left", note]
+        left = (now - self._started) / self.done * (self._total - self.done)
+        notes = [f"{self.done}/{self._total} {self._what}", _duration(left) + " left", note]
         print(", ".join(filter(None, notes)), flush=True)
 
 

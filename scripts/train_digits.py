@@ -16,6 +16,7 @@ from scripts.command_line import (
     read_models,
     run,
     tensorflow_chatter_hidden,
+    whole_number,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def _arguments() -> argparse.Namespace:
         "--model", metavar="NAME", default="digits", help="its table (default: digits)"
     )
     parser.add_argument("--version", metavar="N", help="the version to write (default: the next)")
-    parser.add_argument("--epochs", type=int, default=20, help="at most so many (default: 20)")
+    parser.add_argument(
+        "--epochs", type=whole_number, default=20, help="at most so many (default: 20)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="makes a run repeatable (default: 0)")
     return parser.parse_args()
 

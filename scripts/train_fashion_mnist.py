@@ -16,6 +16,7 @@ from scripts.command_line import (
     read_models,
     run,
     tensorflow_chatter_hidden,
+    whole_number,
 )
 from scripts.models_file import add_table, path_in
 from scripts.version_archive import pack
@@ -73,7 +74,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write model.tar.gz and predict.json there"
     )
-    parser.add_argument("--epochs", type=int, default=8, help="at most so many (default: 8)")
+    parser.add_argument(
+        "--epochs", type=whole_number, default=8, help="at most so many (default: 8)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="makes a run repeatable (default: 0)")
     return parser.parse_args()
 
@@ -91,7 +94,7 @@ def _table(deployment: Deployment, name: str) -> ModelConfig:
         "labels": list(LABELS),
     }
     comment = "clothes, 28x28, bright on dark (scripts/train_fashion_mnist.py)"
-    config = add_table(deployment, name, table, comment=comment).models[name]
+    config = add_table(deployment, name, table, comment=comment)
     if (config.input_size, config.color_mode, config.preprocess) != ((28, 28), "grayscale", "none"):
         raise UserError(
             f'The table [{name}] must say input_size = [28, 28], color_mode = "grayscale" and'

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.processes import ROOT, Program, free_port, running
+from tests.processes import ROOT, Program, answers, free_port, running, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,10 +65,15 @@ class Checkout:
         return process.stdout
 
     @contextlib.contextmanager
-    def started(self, *arguments: str, model: str, seconds: float = 120) -> Iterator[Program]:
+    def started(self, *arguments: str, model: str, seconds: float = 180) -> Iterator[Program]:
         """What `make run ARGS=…` runs, until the block ends; it begins when the router has the model."""
         auto_cmd = (ROOT / "auto_cmd.py", *arguments)
         with running(*auto_cmd, log=self.folder / "run.log", env=self.env) as program:
             program.wait_for(f"{self.router}/readyz?model={model}", seconds=seconds)
             yield program
             program.stop()
+
+    def wait_for(self, model: str, *, seconds: float = 180) -> None:
+        """Wait until the router has a model that it was told of while it runs."""
+        url = f"{self.router}/readyz?model={model}"
+        wait_until(lambda: answers(url), seconds=seconds, what=f"{model} is available")

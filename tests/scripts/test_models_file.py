@@ -28,10 +28,10 @@ def path(tmp_path: Path) -> Path:
 def test_a_table_is_added_and_the_rest_stays(path: Path) -> None:
     """Comments, order and spacing are as they were; the new table stands at the end."""
     table = {"input_size": [4, 5], "labels": ['a "quoted" name', "b\\c"]}
-    deployment = add_table(load_deployment(path), "two", table, comment="new")
+    config = add_table(load_deployment(path), "two", table, comment="new")
     assert path.read_text().startswith(TEXT + "\n\n# new\n[two]\n")
-    assert deployment.models["two"].input_size == (4, 5)
-    assert [label.name for label in deployment.models["two"].labels] == ['a "quoted" name', "b\\c"]
+    assert load_deployment(path).models["two"].input_size == config.input_size == (4, 5)
+    assert [label.name for label in config.labels] == ['a "quoted" name', "b\\c"]
 
 
 def test_a_table_that_is_there_is_left_alone(path: Path) -> None:

@@ -1,26 +1,21 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from model_config import load_deployment
-from tests.processes import ROOT
+from scripts.keras_models import build_model
+from serving.export.keras_export import export_model
+from tests.serving.bare_session import BareSession
+from tests.zoo import ZOO, needs_zoo
 
-ZOO = Path(os.environ.get("ZOO_DIR") or ROOT.parent / "shared" / "zoo")
+if TYPE_CHECKING:
+    from pathlib import Path
 
-pytestmark = [
-    pytest.mark.tensorflow,
-    pytest.mark.zoo,
-    pytest.mark.skipif(not (ZOO / "expected.json").is_file(), reason=f"no zoo in {ZOO}"),
-]
-
-from scripts.keras_models import build_model  # noqa: E402
-from serving.export.keras_export import export_model  # noqa: E402
-from tests.serving.bare_session import BareSession  # noqa: E402
+pytestmark = [pytest.mark.tensorflow, pytest.mark.zoo, needs_zoo]
 
 # With `nearest` the pixels are the same; with `bilinear` one in a hundred is a level apart (see test_export_image_graph).
 TOLERANCE = {"nearest": 1e-4, "bilinear": 5e-3}

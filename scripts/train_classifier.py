@@ -1,0 +1,145 @@
+"""Make a classifier of your own photos: one folder of pictures per class becomes a model with a route."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from model_config import ARCHITECTURES, PROJECT, ModelConfig
+from model_config.model import CONVENTIONS
+from scripts.command_line import (
+    UserError,
+    add_models_argument,
+    read_models,
+    run,
+    tensorflow_chatter_hidden,
+    whole_number,
+)
+from scripts.models_file import add_table, checked_table, path_in, write_text
+from scripts.photo_folders import find_classes
+from scripts.running_supervisor import reload_models
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from model_config import Deployment
+
+PREPROCESSING = ("preprocess", "resize", "color_mode", "input_size")
+DESCRIPTION = f"""{__doc__}
+
+A network that was trained on many photos (--backbone) looks at yours; only a last layer is trained, which takes
+seconds. What the network saw is kept, so that an interrupted run is taken up where it ended.
+"""
+
+
+def main() -> None:
+    """Train, say how good it is on photos held out, export, add the table."""
+    arguments = _arguments()
+    deployment = read_models(arguments.models)
+    names, photos = find_classes(arguments.folder)
+    backbone = _backbone(deployment, arguments.backbone)
+    table = {fact: getattr(backbone, fact) for fact in PREPROCESSING}
+    config = checked_table(deployment, arguments.name, {**table, "labels": names})
+    _check_same(config, backbone, names, deployment)
+    print(f"{config.name}: {len(photos)} photos of {len(names)} classes", flush=True)
+    with tensorflow_chatter_hidden():
+        # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
+        from scripts.transfer_learning import Training, learn  # noqa: PLC0415
+        from serving.export.keras_export import export_model  # noqa: PLC0415
+    how = (arguments.held_out, arguments.epochs, arguments.seed, _work_folder(config.name))
+    folder = export_model(learn(names, photos, backbone, Training(*how)), config)
+    _add_table(deployment, config.name, table, names)
+    print(f"{config.name}: version {folder.name} is in {folder}", flush=True)
+    if arguments.reload:
+        print(f"auto_cmd.py (process {reload_models()}) takes it up")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="one folder of pictures per class")
+    parser.add_argument("--name", required=True, help="the model's name: its table and its route")
+    add_models_argument(parser)
+    parser.add_argument(
+        "--backbone",
+        metavar="MODEL",
+        default="mobilenet_v2",
+        help="a table of the models file, or a class of keras.applications (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--held-out", type=_share, default=0.2, metavar="SHARE", help="of each class (default: 0.2)"
+    )
+    parser.add_argument(
+        "--epochs", type=whole_number, default=200, help="at most so many (default: 200)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="makes a run repeatable (default: 0)")
+    parser.add_argument("--reload", action="store_true", help="tell the running auto_cmd.py")
+    return parser.parse_args()
+
+
+def _backbone(deployment: Deployment, name: str) -> ModelConfig:
+    if name in deployment.models:
+        config = deployment.models[name]
+        if config.preprocess not in CONVENTIONS:
+            raise UserError(
+                f"'{name}' preprocesses with its own function; name another --backbone."
+            )
+        return config
+    if name not in ARCHITECTURES:
+        raise UserError(
+            f"'{name}' is neither a table of {deployment.path} nor a class of keras.applications; name a --backbone."
+        )
+    convention, side = ARCHITECTURES[name]
+    config = ModelConfig(name, name, PROJECT, architecture=name, weights="imagenet")
+    return replace(config, preprocess=convention, input_size=(side, side))
+
+
+def _check_same(
+    config: ModelConfig, backbone: ModelConfig, names: list[str], deployment: Deployment
+) -> None:
+    """A table that was there before must mean the same."""
+    same = all(getattr(config, fact) == getattr(backbone, fact) for fact in PREPROCESSING)
+    if not same or [label.name for label in config.labels] != names:
+        raise UserError(
+            f"{deployment.path} has a table [{config.name}] with other labels or another preprocessing; delete it, or"
+            " choose another --name."
+        )
+
+
+def _add_table(
+    deployment: Deployment, name: str, table: Mapping[str, Any], names: list[str]
+) -> None:
+    """Write the labels and the table, unless the table is there."""
+    if name in deployment.models:
+        return
+    labels = deployment.path.resolve().parent / "labels" / f"{name}.json"
+    write_text(labels, json.dumps(names, indent=2, ensure_ascii=False) + "\n")
+    table = {**table, "labels": path_in(labels, deployment)}
+    add_table(deployment, name, table, comment="trained by scripts/train_classifier.py")
+    print(f"{name}: its table is in {deployment.path}", flush=True)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a share between 0 and 1")
+    return share
+
+
+def _work_folder(name: str) -> Path:
+    return Path(os.environ.get("STATE_DIR") or PROJECT / "state").resolve() / "training" / name
+
+
+if __name__ == "__main__":
+    run(main)
