@@ -36,7 +36,8 @@ def test_plus_signs_that_became_spaces(data: bytes) -> None:
     """A padded text whose plus signs a form turned into spaces comes back, unless spaces stand in equal distances."""
     text = base64.b64encode(data + b"\x00" * (1 + -len(data) % 3)).decode()
     pieces = text.split("+")
-    if len({len(piece) for piece in pieces[:-1]}) != 1:
+    # Leading spaces are taken for indentation: no format of images begins with what a leading plus sign stands for.
+    if len({len(piece) for piece in pieces[:-1]}) != 1 and not text.startswith("+"):
         assert decode_base64(text.replace("+", " ")) == base64.b64decode(text)
 
 
