@@ -14,6 +14,7 @@ REQUESTS = "router_requests_in_flight"
 """The router's gauge of requests that it works on."""
 MODEL_REQUESTS = "router_stage_in_flight"
 """And of those that wait for, or are at, a model's servers: by model and stage."""
+METRICS_KEY_SECRET = "router-metrics-key"  # noqa: S105 - a name
 
 
 def requests_in_flight(each: int) -> Manifest:
@@ -41,8 +42,11 @@ def model_requests_in_flight(servable: Servable, each: int) -> Manifest:
 
 
 def service_monitor(cluster: Cluster) -> Manifest:
-    """Lets the Prometheus operator collect `/metrics` of each router pod."""
+    """Lets the Prometheus operator collect `/metrics` of each router pod, with a key where keys are asked for."""
     router = dict(labels("router", "router"))
+    endpoint: Manifest = {"port": "http", "path": "/metrics", "interval": "15s"}
+    if cluster.choices.keys_wanted:
+        endpoint["authorization"] = {"credentials": {"name": METRICS_KEY_SECRET, "key": "key"}}
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "ServiceMonitor",
@@ -53,7 +57,7 @@ def service_monitor(cluster: Cluster) -> Manifest:
         },
         "spec": {
             "selector": {"matchLabels": router},
-            "endpoints": [{"port": "http", "path": "/metrics", "interval": "15s"}],
+            "endpoints": [endpoint],
         },
     }
 

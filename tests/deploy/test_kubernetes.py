@@ -224,6 +224,8 @@ def test_routers_count_together_where_asked(models_toml: Path, tmp_path: Path) -
     assert {"name": "REDIS_URL", "value": url} in pod["containers"][0]["env"]
     assert {"name": "keys", "secret": {"secretName": "router-api-keys"}} in pod["volumes"]
     assert not [item for item in rendered.all() if item["kind"] == "Secret"]
+    (endpoint,) = rendered.one("ServiceMonitor", "router")["spec"]["endpoints"]
+    assert endpoint["authorization"]["credentials"]["name"] == "router-metrics-key"
     ports = rendered.one("NetworkPolicy", "router")["spec"]["egress"][-1]["ports"]
     assert {"protocol": "TCP", "port": 6380} in ports
 
