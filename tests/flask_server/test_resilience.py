@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.flask_server.test_wsgi_server import started
+from tests.flask_server.running_router import started
 from tests.processes import free_port, running, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.flask_server.test_wsgi_server import Router
+    from tests.flask_server.running_router import Router
     from tests.processes import Program
 
 KILLS = int(os.environ.get("KILLS", "2"))

@@ -14,215 +14,16 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
 
-from tests.flask_server.conftest import encoded
-from tests.flask_server.toy_model_server import ToyModelServer
+from tests.flask_server.running_router import PATH, POST, RED, started, table
 from tests.processes import ROOT, free_port, running, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.processes import Program
-
-RED = encoded((255, 51, 0))
-PATH = "/colours/predict/"
-
-
-class Router:
-    """A running router."""
-
-    def __init__(self, program: Program, port: int, models_file: Path) -> None:
-        self.program = program
-        self.port = port
-        self.models_file = models_file
-        self.url = f"http://127.0.0.1:{port}"
-
-    def raw(self, sent: bytes, *, seconds: float = 5) -> bytes:
-        """Send bytes and return all that comes back until the connection is closed."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as connection:
-            connection.sendall(sent)
-            received = b""
-            with contextlib.suppress(ConnectionResetError):
-                while more := connection.recv(65536):
-                    received += more
-            return received
-
-    def predict(self, path: str = PATH) -> int:
-        """Ask for a prediction; the status of the answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        with contextlib.closing(connection):
-            connection.request("POST", path, RED, {"Content-Type": "image/png"})
-            return connection.getresponse().status
-
-
-@contextlib.contextmanager
-def started(tmp_path: Path, models: str, **env: str) -> Iterator[Router]:
-    """Start a router on a free port with these tables."""
-    models_file = tmp_path / "models.toml"
-    models_file.write_text(models)
-    port = free_port()
-    settings = {"PORT": str(port), "MODELS_FILE": str(models_file), "WORKERS": "1", **env}
-    with running("-m", "flask_server", log=tmp_path / "router.log", env=settings) as program:
-        scheme = "https" if "TLS_KEY" in env else "http"
-        if scheme == "http":
-            program.wait_for(f"http://127.0.0.1:{port}/livez")
-        yield Router(program, port, models_file)
-
-
-def table(toy: ToyModelServer, name: str = "colours") -> str:
-    """A table of the models file that points at the toy."""
-    return f'[{name}]\ninput_size = [4, 6]\nlabels = ["r", "g", "b"]\nupstream = ["{toy.url}"]\n'
-
-
-@pytest.fixture(scope="module")
-def shared_toy() -> Iterator[ToyModelServer]:
-    """One model server for the tests that only look."""
-    with ToyModelServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def router(
-    shared_toy: ToyModelServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Router]:
-    """One router for the tests that only look."""
-    folder = tmp_path_factory.mktemp("router")
-    env = {"RECEIVE_TIMEOUT": "1", "MAX_BODY_BYTES": "100000", "DRAIN_SECONDS": "0"}
-    with started(folder, table(shared_toy), **env) as one:
-        yield one
-
-
-def problem_of(answer: bytes) -> dict[str, Any]:
-    """The problem document of a raw answer."""
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert b"Content-Type: application/problem+json" in head, answer
-    problem: dict[str, Any] = orjson.loads(body)
-    assert head.split(b" ")[1] == str(problem["status"]).encode()
-    return problem
-
-
-POST = b"POST /colours/predict/ HTTP/1.1\r\nHost: x\r\n"
-BROKEN = {
-    "no HTTP": (b"GARBAGE\r\n\r\n", 400),
-    "TLS": (b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\n\r\n", 400),
-    "version": (b"GET / HTTP/7.3\r\n\r\n", 505),
-    "method": (b"get / HTTP/1.1\r\n\r\n", 400),
-    "long line": (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", 414),
-    "long header": (b"GET / HTTP/1.1\r\nA: " + b"x" * 9000 + b"\r\n\r\n", 431),
-    "many headers": (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
-    "header name": (b"GET / HTTP/1.1\r\nA b: c\r\n\r\n", 400),
-    "two lengths": (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
-    "length and chunks": (
-        POST + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        400,
-    ),
-    "negative length": (POST + b"Content-Length: -1\r\n\r\n", 400),
-    "coding": (POST + b"Transfer-Encoding: br\r\n\r\n", 501),
-    "chunk size": (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
-    "chunk end": (POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nabcdef\r\n", 400),
-    "expectation": (POST + b"Expect: tea\r\nContent-Length: 1\r\n\r\n", 417),
-    "NUL in the path": (b"GET /%00\x00 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-}
-
-
-@pytest.mark.parametrize(("sent", "status"), BROKEN.values(), ids=BROKEN)
-def test_what_is_not_http(router: Router, sent: bytes, status: int) -> None:
-    """What is no HTTP request is answered in the same shape as everything else."""
-    sent = sent.replace(b"\r\nHost: x", b"\r\nHost: x\r\nConnection: close")
-    assert problem_of(router.raw(sent))["status"] == status
-
-
-def test_body_over_the_limit_is_not_read(router: Router) -> None:
-    """A body over the limit is refused by its length, before any of it is sent."""
-    begun = time.monotonic()
-    sent = POST + b"Connection: close\r\nContent-Length: 99999999999\r\n\r\n"
-    problem = problem_of(router.raw(sent))
-    assert problem["status"] == 413, problem
-    assert time.monotonic() - begun < 3
-
-
-def test_chunked_body_over_the_limit(router: Router) -> None:
-    """A body of unknown length is refused as soon as it is over the limit."""
-    chunks = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
-    sent = POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks * 4
-    problem = problem_of(router.raw(sent))
-    assert problem["status"] == 413, problem
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [b"GET /livez HT", POST + b"Content-Length: 500\r\n\r\nabc", POST + b"X: y\r\n"],
-    ids=["request line", "body", "headers"],
-)
-def test_slow_senders_are_cut_off(router: Router, sent: bytes) -> None:
-    """A request that trickles in is cut off after RECEIVE_TIMEOUT, however often a byte comes."""
-    begun = time.monotonic()
-    with socket.create_connection(("127.0.0.1", router.port), timeout=8) as connection:
-        connection.sendall(sent)
-        connection.settimeout(0.2)
-        answer = b""
-        while not answer and time.monotonic() - begun < 6:
-            with contextlib.suppress(TimeoutError):
-                answer = connection.recv(65536)
-                break
-            connection.sendall(b"a")
-    assert problem_of(answer)["status"] == 408
-    assert 0.8 < time.monotonic() - begun < 5
-
-
-def test_slow_senders_do_not_keep_others_waiting(router: Router) -> None:
-    """While many connections trickle, others are answered."""
-    with contextlib.ExitStack() as stack:
-        for sent in (
-            b"GET /li",
-            POST,
-            POST + b"Content-Length: 90000\r\n\r\n" + b"x" * 50_000,
-        ) * 50:
-            slow = stack.enter_context(socket.create_connection(("127.0.0.1", router.port)))
-            slow.sendall(sent)
-        assert router.predict() == 200
-
-
-def test_requests_one_after_another_in_one_packet(router: Router) -> None:
-    """Pipelined requests are answered in their order; so are those that come in pieces."""
-    body = POST + b"Content-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(RED) + RED
-    chunked = POST + b"Content-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
-    chunked += b"%x\r\n%b\r\n0\r\n\r\n" % (len(RED), RED)
-    last = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    answers = router.raw(body + body + chunked + body + last)
-    assert answers.count(b"HTTP/1.1 200 OK") == 5, answers
-    assert answers.count(b'"r"') == answers.count(b"X-Model-Version: 1") == 4
-    with socket.create_connection(("127.0.0.1", router.port), timeout=5) as connection:
-        for piece in [body[start : start + 90] for start in range(0, len(body), 90)]:
-            connection.sendall(piece)
-            time.sleep(0.02)
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-        connection.sendall(chunked[:100])
-        time.sleep(0.05)
-        connection.sendall(chunked[100:])
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-
-
-def test_client_that_waits_to_be_asked(router: Router) -> None:
-    """A client that expects 100-continue is told to go on before it sends its body."""
-    head = POST + b"Content-Type: image/png\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", router.port), timeout=5) as connection:
-        connection.sendall(head % len(RED))
-        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        connection.sendall(RED)
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-
-
-def test_idle_connections_cost_no_thread(router: Router) -> None:
-    """Connections that send nothing leave the threads to others."""
-    with contextlib.ExitStack() as stack:
-        for _ in range(200):
-            stack.enter_context(socket.create_connection(("127.0.0.1", router.port)))
-        assert router.predict() == 200
+    from tests.flask_server.toy_model_server import ToyModelServer
 
 
 def test_client_that_goes_away_frees_its_place(tmp_path: Path, toy: ToyModelServer) -> None:
@@ -240,16 +41,15 @@ def test_client_that_goes_away_frees_its_place(tmp_path: Path, toy: ToyModelServ
         wait_until(lambda: "status=499" in router.program.output(), seconds=5, what="it is logged")
 
 
-def test_memory(router: Router) -> None:
+def test_memory(tmp_path: Path, toy: ToyModelServer) -> None:
     """A worker stays under 80 MB after some requests, and imports no TensorFlow."""
-    for _ in range(20):
-        assert router.predict() == 200
-    [worker] = _children(router.program.process.pid)
-    status = dict(
-        line.split(":\t", 1) for line in Path(f"/proc/{worker}/status").read_text().splitlines()
-    )
-    assert int(status["VmRSS"].split()[0]) < 80_000
-    assert "tensorflow" not in Path(f"/proc/{worker}/maps").read_text()
+    with started(tmp_path, table(toy), DRAIN_SECONDS="0") as router:
+        for _ in range(20):
+            assert router.predict() == 200
+        [worker] = _children(router.program.process.pid)
+        resident = Path(f"/proc/{worker}/status").read_text().split("VmRSS:")[1].split()[0]
+        assert int(resident) < 80_000
+        assert "tensorflow" not in Path(f"/proc/{worker}/maps").read_text()
 
 
 def _children(pid: int) -> list[int]:
@@ -413,12 +213,12 @@ def test_wrong_settings(
     assert all(word in sentence for word in words), sentence
 
 
-def test_port_in_use(tmp_path: Path, shared_toy: ToyModelServer) -> None:
+def test_port_in_use(tmp_path: Path, toy: ToyModelServer) -> None:
     """A port in use is named, with who should change what."""
     models_file = tmp_path / "models.toml"
     models_file.write_text("[m]\ninput_size = [1, 1]")
     ended = subprocess.run(
-        [sys.executable, "-m", "flask_server", "--port", str(shared_toy.server_port)],
+        [sys.executable, "-m", "flask_server", "--port", str(toy.server_port)],
         env={**os.environ, "MODELS_FILE": str(models_file)},
         cwd=ROOT,
         capture_output=True,
@@ -427,5 +227,5 @@ def test_port_in_use(tmp_path: Path, shared_toy: ToyModelServer) -> None:
         check=False,
     )
     assert ended.returncode == 2
-    assert str(shared_toy.server_port) in ended.stderr
+    assert str(toy.server_port) in ended.stderr
     assert "--port" in ended.stderr

@@ -1,0 +1,257 @@
+"""How requests are received: what is no HTTP, what is slow, what is too large, what comes in pieces."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from tests.flask_server.running_router import POST, RED, Router, started, table
+from tests.flask_server.toy_model_server import ToyModelServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
+    """One router for all of these tests."""
+    env = {"RECEIVE_TIMEOUT": "1", "MAX_BODY_BYTES": "100000", "DRAIN_SECONDS": "0"}
+    with (
+        ToyModelServer() as toy,
+        started(tmp_path_factory.mktemp("router"), table(toy), **env) as one,
+    ):
+        yield one
+
+
+def problem_of(answer: bytes) -> dict[str, Any]:
+    """The problem document of a raw answer."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"Content-Type: application/problem+json" in head, answer
+    problem: dict[str, Any] = orjson.loads(body)
+    assert head.split(b" ")[1] == str(problem["status"]).encode()
+    return problem
+
+
+BROKEN = {
+    "no HTTP": (b"GARBAGE\r\n\r\n", 400),
+    "TLS": (b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\n\r\n", 400),
+    "version": (b"GET / HTTP/7.3\r\n\r\n", 505),
+    "method": (b"get / HTTP/1.1\r\n\r\n", 400),
+    "long line": (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", 414),
+    "long header": (b"GET / HTTP/1.1\r\nA: " + b"x" * 9000 + b"\r\n\r\n", 431),
+    "many headers": (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+    "header name": (b"GET / HTTP/1.1\r\nA b: c\r\n\r\n", 400),
+    "two lengths": (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
+    "length and chunks": (
+        POST + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    "negative length": (POST + b"Content-Length: -1\r\n\r\n", 400),
+    "coding": (POST + b"Transfer-Encoding: br\r\n\r\n", 501),
+    "chunk size": (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+    "chunk end": (POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nabcdef\r\n", 400),
+    "expectation": (POST + b"Expect: tea\r\nContent-Length: 1\r\n\r\n", 417),
+    "NUL in the path": (b"GET /%00\x00 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+}
+
+
+@pytest.mark.parametrize(("sent", "status"), BROKEN.values(), ids=BROKEN)
+def test_what_is_not_http(router: Router, sent: bytes, status: int) -> None:
+    """What is no HTTP request is answered in the same shape as everything else."""
+    sent = sent.replace(b"\r\nHost: x", b"\r\nHost: x\r\nConnection: close")
+    assert problem_of(router.raw(sent))["status"] == status
+
+
+def test_body_over_the_limit_is_not_read(router: Router) -> None:
+    """A body over the limit is refused by its length, before any of it is sent."""
+    begun = time.monotonic()
+    sent = POST + b"Connection: close\r\nContent-Length: 99999999999\r\n\r\n"
+    problem = problem_of(router.raw(sent))
+    assert problem["status"] == 413, problem
+    assert time.monotonic() - begun < 3
+
+
+def test_chunked_body_over_the_limit(router: Router) -> None:
+    """A body of unknown length is refused as soon as it is over the limit."""
+    chunks = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
+    sent = POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks * 4
+    problem = problem_of(router.raw(sent))
+    assert problem["status"] == 413, problem
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"GET /livez HT", POST + b"Content-Length: 500\r\n\r\nabc", POST + b"X: y\r\n"],
+    ids=["request line", "body", "headers"],
+)
+def test_slow_senders_are_cut_off(router: Router, sent: bytes) -> None:
+    """A request that trickles in is cut off after RECEIVE_TIMEOUT, however often a byte comes."""
+    begun = time.monotonic()
+    with socket.create_connection(("127.0.0.1", router.port), timeout=8) as connection:
+        connection.sendall(sent)
+        connection.settimeout(0.2)
+        answer = b""
+        while not answer and time.monotonic() - begun < 6:
+            with contextlib.suppress(TimeoutError):
+                answer = connection.recv(65536)
+                break
+            connection.sendall(b"a")
+    assert problem_of(answer)["status"] == 408
+    assert 0.8 < time.monotonic() - begun < 5
+
+
+def test_slow_senders_do_not_keep_others_waiting(router: Router) -> None:
+    """While many connections trickle, others are answered."""
+    with contextlib.ExitStack() as stack:
+        for sent in (
+            b"GET /li",
+            POST,
+            POST + b"Content-Length: 90000\r\n\r\n" + b"x" * 50_000,
+        ) * 50:
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", router.port)))
+            slow.sendall(sent)
+        assert router.predict() == 200
+
+
+def test_requests_one_after_another_in_one_packet(router: Router) -> None:
+    """Pipelined requests are answered in their order; so are those that come in pieces."""
+    body = POST + b"Content-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(RED) + RED
+    chunked = POST + b"Content-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunked += b"%x\r\n%b\r\n0\r\n\r\n" % (len(RED), RED)
+    last = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answers = router.raw(body + body + chunked + body + last)
+    assert answers.count(b"HTTP/1.1 200 OK") == 5, answers
+    assert answers.count(b'"r"') == answers.count(b"X-Model-Version: 1") == 4
+    with socket.create_connection(("127.0.0.1", router.port), timeout=5) as connection:
+        for piece in [body[start : start + 90] for start in range(0, len(body), 90)]:
+            connection.sendall(piece)
+            time.sleep(0.02)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(chunked[:100])
+        time.sleep(0.05)
+        connection.sendall(chunked[100:])
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_client_that_waits_to_be_asked(router: Router) -> None:
+    """A client that expects 100-continue is told to go on before it sends its body."""
+    head = POST + b"Content-Type: image/png\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", router.port), timeout=5) as connection:
+        connection.sendall(head % len(RED))
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(RED)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_idle_connections_cost_no_thread(router: Router) -> None:
+    """Connections that send nothing leave the threads to others."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(("127.0.0.1", router.port)))
+        assert router.predict() == 200
+
+
+METHODS = ["GET", "POST", "OPTIONS", "HEAD", "PUT", "TRACE", "CONNECT", "FOO", "M-SEARCH"]
+TARGETS = [
+    "/",
+    "*",
+    "http://x/livez",
+    "x:443",
+    "/%ff%fe",
+    "/../../etc/passwd",
+    "//evil",
+    "/livez#x",
+    "/;x=1",
+]
+TARGETS += [
+    "/colours/predict/?top=%ff",
+    "/colours/predict/?version_label=%0d%0aX:1",
+    "/colours//predict/",
+]
+TARGETS += [
+    "/readyz?model=%00%ff",
+    "/docs/%2e%2e/app.py",
+    "/samples/..%2fapp.py",
+    "/hello/%",
+    "/a" * 1000,
+]
+FIELDS = [
+    "Origin",
+    "Cookie",
+    "Range",
+    "If-None-Match",
+    "If-Modified-Since",
+    "Accept",
+    "Content-Type",
+    "Host",
+]
+FIELDS += [
+    "Content-Encoding",
+    "Authorization",
+    "X-API-Key",
+    "X-Forwarded-For",
+    "Forwarded",
+    "traceparent",
+]
+FIELDS += [
+    "X-Request-Id",
+    "X-Request-Timeout",
+    "Access-Control-Request-Headers",
+    "Upgrade",
+    "Connection",
+    "TE",
+]
+FIELDS += ["Transfer-Encoding", "Content-Length", "X-HTTP-Method-Override", "SCRIPT_NAME", "Date"]
+VALUES = [
+    "",
+    "x",
+    "\xff\xfe",
+    "a" * 4000,
+    "'\"<>&",
+    "0",
+    "-1",
+    "9" * 30,
+    "null",
+    "*",
+    "text/html",
+    "[::1",
+    "a:b:c",
+]
+VALUES += [
+    "multipart/form-data; boundary=",
+    "image/png; x=\xff",
+    "bytes=9-1",
+    "Bearer \xff",
+    "Basic !!",
+    "h2c",
+]
+VALUES += ["chunked", "gzip", "close", "=;,=", "Thu, 99 Foo 9999 99:99:99 GMT", "..", "%00"]
+
+
+def odd_request(chance: random.Random) -> bytes:
+    """A request of parts that are each allowed or nearly so."""
+    fields = [
+        f"{chance.choice(FIELDS)}: {chance.choice(VALUES)}" for _ in range(chance.randrange(4))
+    ]
+    body = chance.choice([b"", RED, b"{}", b"[1", b"b64=%", b"--x\r\n\r\n", b"[" * 20_000])
+    head = f"{chance.choice(METHODS)} {chance.choice(TARGETS)} HTTP/1.{chance.choice('0111')}\r\n"
+    head += "\r\n".join(["Connection: close", *fields, f"Content-Length: {len(body)}"])
+    return head.encode("latin-1") + b"\r\n\r\n" + body
+
+
+def test_odd_requests(router: Router) -> None:
+    """No method, path, header or body makes a 500 or an HTML page of an error."""
+    chance = random.Random(3)
+    for _ in range(150):
+        sent = odd_request(chance)
+        answer = router.raw(sent)
+        status = answer.split(b" ")[1]
+        assert status[:1] in b"234" or status in (b"501", b"505"), (sent, answer)
+        if status[:1] in b"45":
+            assert b"Content-Type: application/problem+json" in answer, (sent, answer)
