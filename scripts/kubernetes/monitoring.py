@@ -44,7 +44,7 @@ def model_requests_in_flight(servable: Servable, each: int) -> Manifest:
 def service_monitor(cluster: Cluster) -> Manifest:
     """Lets the Prometheus operator collect `/metrics` of each router pod, with a key where keys are asked for."""
     router = dict(labels("router", "router"))
-    endpoint: Manifest = {"port": "http", "path": "/metrics", "interval": "15s"}
+    endpoint: dict[str, object] = {"port": "http", "path": "/metrics", "interval": "15s"}
     if cluster.choices.keys_wanted:
         endpoint["authorization"] = {"credentials": {"name": METRICS_KEY_SECRET, "key": "key"}}
     return {
