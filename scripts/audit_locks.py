@@ -15,6 +15,12 @@ from scripts.command_line import UserError, run
 LOCKS = PROJECT / "deploy" / "docker"
 
 
+class NobodyAskedError(UserError):
+    """The advisory service did not answer: nothing is known, which is no all-clear and no finding."""
+
+    status = 3
+
+
 def main() -> None:
     """Audit every lock; end with an error if a vulnerability is known, or if nobody could be asked."""
     found = [finding for lock in sorted(LOCKS.glob("*.lock")) for finding in audit(lock)]
@@ -29,7 +35,7 @@ def audit(lock: Path) -> list[str]:
     """One line for each known vulnerability of a locked package.
 
     Raises:
-        UserError: The service did not answer for every package.
+        NobodyAskedError: The service did not answer for every package.
     """
     command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--strict"]
     command += ["--progress-spinner", "off", "--format", "json", "--requirement", str(lock)]
@@ -42,7 +48,7 @@ def audit(lock: Path) -> list[str]:
             .splitlines()[-1]
             .removeprefix("ERROR:pip_audit._cli:")
         )
-        raise UserError(
+        raise NobodyAskedError(
             f"{lock.name} could not be audited, so nothing is known of it ({reason}); run this where the advisory"
             " service can be reached."
         ) from None

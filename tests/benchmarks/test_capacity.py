@@ -1,34 +1,50 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks import capacity
 from benchmarks.capacity import Fleet, Times
 
-ROWS = [
-    (file, number)
-    for file in sorted(capacity.RESULTS.glob("*.json"))
-    for number, row in enumerate(json.loads(file.read_text()).get("rows", []))
-    if row["contender"] == "OURS"
-]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
-@pytest.mark.skipif(not ROWS, reason="no results of the benchmark are here; make bench writes them")
-def test_the_simulation_meets_what_one_machine_measured() -> None:
-    """Where clients keep a machine busy, the simulated throughput is within a third of what the benchmark measured."""
-    compared = 0
-    for file, number in ROWS:
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A measured row in which the programs had the machine to themselves and kept it busy."""
+
+    row: dict[str, Any]
+    cores: int
+
+
+def busy_points() -> Iterator[Point]:
+    """Rows with enough clients, in which the processors' time went to what was measured."""
+    for file in sorted(capacity.RESULTS.glob("*.json")):
         document = json.loads(file.read_text())
-        row, cores = document["rows"][number], document["machine"]["cores"]
-        clients = row["setting"]["clients"]
-        if clients <= 2 * cores:
-            continue
-        seen = capacity.single_machine(capacity.times_of(row), cores=cores, clients=clients)
-        assert seen.throughput == pytest.approx(row["throughput"], rel=1 / 3), row
-        compared += 1
-    assert compared
+        cores = document["machine"]["cores"]
+        for row in document.get("rows", []):
+            used = row["throughput"] * sum(row["cpu_ms"].values()) / 1000 / cores
+            if row["contender"] == "OURS" and row["setting"]["clients"] > cores and used > 0.6:
+                yield Point(row, cores)
+
+
+@pytest.mark.skipif(
+    not list(busy_points()),
+    reason="benchmarks/results/ holds no measurement on a machine that had nothing else to do; make bench",
+)
+def test_the_simulation_meets_what_one_machine_measured() -> None:
+    """Where clients keep a machine busy, simulated throughput and median are within 40 % of the measured ones."""
+    for point in busy_points():
+        row = point.row
+        seen = capacity.single_machine(
+            capacity.times_of(row), cores=point.cores, clients=row["setting"]["clients"]
+        )
+        assert seen.throughput == pytest.approx(row["throughput"], rel=0.4), row
+        assert seen.p50_seconds * 1000 == pytest.approx(row["p50_ms"], rel=0.4), row
 
 
 @pytest.mark.parametrize("load", [0.3, 0.8])

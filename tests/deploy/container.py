@@ -94,6 +94,12 @@ class Container:
         return self
 
     @property
+    def shell_command(self) -> str:
+        """The CMD of a Dockerfile that writes it as a line for the shell."""
+        (line,) = (step["value"] for step in self._steps if step["instruction"] == "CMD")
+        return str(line)
+
+    @property
     def megabytes(self) -> float:
         """Size of what the last stage put into the image."""
         files = (f for path in self.copied for f in (path, *path.rglob("*")) if not f.is_symlink())

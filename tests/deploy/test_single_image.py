@@ -104,7 +104,8 @@ def test_our_model_server_image_serves_the_same_version(image: Container, tmp_pa
     Its packages are a part of the other image's (test_locks.py), so that they need not be installed twice.
     """
     server = Container(DOCKERFILES / "model-server.Dockerfile", image.root).build(install=False)
-    shutil.copytree(image.root / "app/saved_models/digits", server.root / "models/digits")
+    versions = image.root / "app/saved_models/digits"
+    shutil.copytree(versions, server.root / "models/digits", dirs_exist_ok=True)
     port = free_port()
     flags = ["--model_name=digits", "--model_base_path=/models/digits", "--port=0"]
     env = {"PORT": str(port)}
@@ -112,3 +113,18 @@ def test_our_model_server_image_serves_the_same_version(image: Container, tmp_pa
         program.wait_for(f"http://127.0.0.1:{port}/v1/models/digits/metadata", seconds=60)
         server.run(server.health, env)
         assert program.stop(seconds=40) == 0
+
+
+def test_tensorflow_serving_alone_is_started_on_port(image: Container, tmp_path: Path) -> None:
+    """The tutorial's variant runs `tensorflow_model_server` with $PORT and its one model; ours takes its place here."""
+    alone = Container(DOCKERFILES / "serving-alone.Dockerfile", image.root)
+    binary = image.root / "opt/venv/bin/tensorflow_model_server"
+    binary.write_text('#!/bin/sh\ncd /app && exec python -m serving "$@"\n')
+    binary.chmod(0o755)
+    versions = image.root / "app/saved_models/digits"
+    shutil.copytree(versions, alone.root / "models/digits", dirs_exist_ok=True)
+    port = free_port()
+    env = {**image.env, "PORT": str(port), "SERVABLE": "digits"}
+    with alone.running("sh", "-c", alone.shell_command, log=tmp_path / "log", env=env) as server:
+        server.wait_for(f"http://127.0.0.1:{port}/v1/models/digits/metadata", seconds=60)
+        assert server.stop(seconds=40) == 0
