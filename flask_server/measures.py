@@ -42,43 +42,30 @@ def the_metrics() -> Metrics:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram  # noqa: PLC0415
 
     registry = CollectorRegistry()
-    make_counter = partial(Counter, registry=registry)
-    make_gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
-    make_histogram = partial(Histogram, registry=registry)
+    counter = partial(Counter, registry=registry)
+    gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
+    sizes = partial(Histogram, labelnames=["model"], registry=registry)
+    seconds = partial(Histogram, buckets=_SECONDS, registry=registry)
+    version = ["model", "version"]
+    outcome = [*version, "outcome"]
     return Metrics(
         registry=registry,
-        requests=make_counter(
-            "router_requests", "Requests answered", ("model", "version", "status")
-        ),
-        problems=make_counter("router_problems", "Requests that failed", ("model", "problem")),
-        key_requests=make_counter("router_key_requests", "Requests with a valid API key", ("key",)),
-        in_flight=make_gauge("router_requests_in_flight", "Requests being answered"),
-        in_stage=make_gauge(
+        requests=counter("router_requests", "Requests answered", [*version, "status"]),
+        problems=counter("router_problems", "Requests that failed", ["model", "problem"]),
+        key_requests=counter("router_key_requests", "Requests with a valid API key", ["key"]),
+        in_flight=gauge("router_requests_in_flight", "Requests being answered now"),
+        in_stage=gauge(
             "router_stage_in_flight",
             "Requests that wait now (queue), or are at a model server now (upstream)",
-            ("model", "stage"),
+            ["model", "stage"],
         ),
-        request_seconds=make_histogram(
-            "router_request_seconds", "Whole requests", ("model", "version"), buckets=_SECONDS
+        request_seconds=seconds("router_request_seconds", "Whole requests", version),
+        stage_seconds=seconds("router_stage_seconds", "Their stages", [*version, "stage"]),
+        image_bytes=sizes("router_image_bytes", "Encoded images", buckets=_BYTES),
+        image_pixels=sizes("router_image_pixels", "Decoded images", buckets=_PIXELS),
+        replica_failing=gauge(
+            "router_replica_failing", "Workers that set a model server aside", ["upstream"]
         ),
-        stage_seconds=make_histogram(
-            "router_stage_seconds", "Stages", ("model", "version", "stage"), buckets=_SECONDS
-        ),
-        image_bytes=make_histogram(
-            "router_image_bytes", "Encoded images", ("model",), buckets=_BYTES
-        ),
-        image_pixels=make_histogram(
-            "router_image_pixels", "Decoded images", ("model",), buckets=_PIXELS
-        ),
-        replica_failing=make_gauge(
-            "router_replica_failing", "Workers that set a model server aside", ("upstream",)
-        ),
-        shadow_images=make_counter(
-            "router_shadow_images",
-            "Images that a shadow was asked about",
-            ("model", "version", "outcome"),
-        ),
-        shadow_seconds=make_histogram(
-            "router_shadow_seconds", "Answers of shadows", ("model", "version"), buckets=_SECONDS
-        ),
+        shadow_images=counter("router_shadow_images", "Images that shadows were asked", outcome),
+        shadow_seconds=seconds("router_shadow_seconds", "Answers of shadows", version),
     )

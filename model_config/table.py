@@ -19,7 +19,17 @@ from model_config.versions import VERSION_LABEL
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-RESERVED_NAMES = ("models", "hello", "livez", "readyz", "metrics", "docs", "static")
+RESERVED_NAMES = (
+    "docs",
+    "hello",
+    "livez",
+    "metrics",
+    "models",
+    "openapi.json",
+    "readyz",
+    "samples",
+    "static",
+)
 IMAGENET_LABELS = Path(__file__).resolve().parent.parent / "imagenet_class_index.json"
 
 

@@ -12,6 +12,7 @@ from flask_server import access, create_app
 from flask_server.api_keys import ApiKey, KeyRing, load_keys, new_key, save_keys
 from flask_server.settings import Settings
 from model_config import ConfigError
+from model_config.table import RESERVED_NAMES
 from tests.flask_server.conftest import encoded
 from tests.flask_server.test_failures import check_problem
 
@@ -247,3 +248,11 @@ def test_the_description_asks_for_a_key(
     assert "security" not in document["paths"][PATH]["post"]
     assert document["paths"]["/livez"]["get"]["security"] == []
     assert client_of().get("/openapi.json").get_json()["security"] == []
+
+
+def test_no_model_hides_behind_an_open_path(client: FlaskClient) -> None:
+    """Every route that is not a model's begins with a name that no model may have, open ones included."""
+    rules = [rule.rule for rule in client.application.url_map.iter_rules()]
+    own = {rule.split("/")[1] for rule in rules if not rule.startswith("/colours/")}
+    assert own - {""} == set(RESERVED_NAMES)
+    assert {part for part in own if access.is_open(f"/{part}")} == own - {"metrics", "models"}
