@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from tests.end_to_end.conftest import Deployment
 
-pytestmark = [pytest.mark.browser, pytest.mark.tensorflow]
+# The first test may have to install Chromium and the packages, train a model and build the application.
+pytestmark = [pytest.mark.browser, pytest.mark.tensorflow, pytest.mark.timeout(900)]
 
 EXAMPLE = ROOT / "examples" / "angular-frontend"
 SEVEN = ROOT / "test_images" / "digit_7.png"

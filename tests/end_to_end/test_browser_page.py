@@ -26,9 +26,17 @@ if TYPE_CHECKING:
 
     from tests.end_to_end.conftest import Deployment, Guarded
 
-pytestmark = [pytest.mark.browser, pytest.mark.tensorflow]
+# The first test may have to install Chromium and train a model.
+pytestmark = [pytest.mark.browser, pytest.mark.tensorflow, pytest.mark.timeout(900)]
 
 SEVEN = ROOT / "test_images" / "digit_7.png"
+# What lies on which background.
+CHOSEN = ".model:has(:checked)"
+BACKGROUNDS = {
+    ".card": ("h2", ".quiet", ".score", ".model .name", "#labels .name"),
+    CHOSEN: (f"{CHOSEN} .state", f"{CHOSEN} .about"),
+    "pre": ("#call",),
+}
 # A DataTransfer with one file, as dropping or pasting brings it.
 TRANSFER = """b64 => {
     const bytes = Uint8Array.from(atob(b64), letter => letter.charCodeAt(0));
@@ -251,10 +259,11 @@ def test_contrast(phone: Page) -> None:
     """Text stands out from its background by 4.5 to 1, as WCAG 2.2 asks (1.4.3), in light and in dark."""
     click_sample(phone)
     check_seven(phone)
-    back = luminance(phone, ".card", "backgroundColor")
-    for text in ("h2", ".quiet", ".score", ".model .state", "#labels .name"):
-        light, dark = sorted((back, luminance(phone, text, "color")), reverse=True)
-        assert (light + 0.05) / (dark + 0.05) >= 4.5, text
+    for back, texts in BACKGROUNDS.items():
+        ground = luminance(phone, back, "backgroundColor")
+        for text in texts:
+            light, dark = sorted((ground, luminance(phone, text, "color")), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, text
 
 
 def luminance(page: Page, selector: str, name: str) -> float:
