@@ -149,10 +149,9 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _narrowed(values: NDArray[Any]) -> Image.Image:
-    top = float(values.max(initial=0))
+    top = values.max(initial=0)
     if values.dtype.kind == "f":
-        values = np.nan_to_num(values)
-        scale = 255.0 if top <= 1 else 1.0
-    else:
-        scale = 1 / 256 if top > 255 else 1.0
-    return Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8), "L")
+        values = np.nan_to_num(values) * np.float32(255 if top <= 1 else 1)
+    elif top > 255:
+        values = values >> 8
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8), "L")

@@ -44,6 +44,8 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (ssl.SSLError, 400),
 )
 _MOST_HELD_BYTES = 256 * 2**20
+# What a client may still be sending when its body was refused: closing sooner would keep the answer from it.
+_MOST_DRAINED_BYTES = 256 * 2**20
 _TOO_SLOW = "The request was not received whole in time."
 _log = logging.getLogger(__name__)
 
@@ -136,7 +138,7 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if keep:
             conn.finish()
         else:  # closing may have to wait for the client: here, not in the thread that serves all connections
-            util.close_graceful(conn.sock)
+            util.close_graceful(conn.sock, max_drain=_MOST_DRAINED_BYTES)
         return keep
 
     def handle_error(

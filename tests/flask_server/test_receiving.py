@@ -77,6 +77,13 @@ def test_body_over_the_limit_is_not_read(router: Router) -> None:
     assert time.monotonic() - begun < 3
 
 
+def test_body_over_the_limit_that_is_sent_all_the_same(router: Router) -> None:
+    """A client that sends a body far over the limit without looking still gets its answer."""
+    for size in (100_001, 30_000_000):
+        sent = POST + b"Content-Length: %d\r\n\r\n" % size + bytes(size)
+        assert problem_of(router.raw(sent))["status"] == 413
+
+
 def test_chunked_body_over_the_limit(router: Router) -> None:
     """A body of unknown length is refused as soon as it is over the limit."""
     chunks = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
