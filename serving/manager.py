@@ -48,6 +48,7 @@ class Manager:
         self._models: dict[str, ServedModel] = {}
         self._versions: dict[str, dict[int, Version]] = {}
         self._labels: dict[str, Mapping[str, int]] = {}
+        self._without_base_path: set[str] = set()  # and told of already
         self._closing = False
         self._has_started = False  # before that nothing is tried again: better to say what is wrong
         self._loaders = ThreadPoolExecutor(max(1, self._options.num_load_threads), "load")
@@ -109,8 +110,11 @@ class Manager:
             try:
                 there = versions_on_disk(model.base_path)
             except NotFound as error:
-                logger.warning("%s", error.message)
+                if model.name not in self._without_base_path:
+                    logger.warning("%s", error.message)
+                self._without_base_path.add(model.name)
                 continue
+            self._without_base_path.discard(model.name)
             wanted = aspired(model.policy, there.keys())
             with self._changed:
                 if self._models.get(model.name) is model:

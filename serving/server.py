@@ -6,7 +6,6 @@ import logging
 import os
 import queue
 import signal
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -173,20 +172,11 @@ class Server:
     def _listen_to_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        if self._flags.exit_with_parent:
-            threading.Thread(target=self._watch_parent, args=(os.getppid(),), daemon=True).start()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         """Ask for an orderly stop; the second time, stop at once."""
         signal.signal(number, lambda again, _: os._exit(128 + again))
         self._stop.put(signal.Signals(number).name)
-
-    def _watch_parent(self, parent: int) -> None:
-        while os.getppid() == parent:
-            time.sleep(_GLANCE_SECONDS)
-        self._stop.put("the parent process ended")
-        time.sleep(self._flags.drain_timeout_seconds)
-        os._exit(1)
 
 
 class _Every:

@@ -80,8 +80,6 @@ class Application:
         ]
         if self._cors and paths.is_api(target):
             headers += _CORS_HEADERS
-        if self._draining:
-            headers.append(("Connection", "close"))
         start_response(f"{response.status} {_reason(response.status)}", headers)
         return [response.body]
 

@@ -1,0 +1,177 @@
+"""The model server as a process: how it starts, follows the disk, and stops."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.processes import ROOT, wait_until
+from tests.serving.conftest import serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.serving.conftest import ModelServer, SaveVersion
+
+pytestmark = pytest.mark.tensorflow
+
+
+def predict(server: ModelServer, *rows: list[float], model: str = "m") -> object:
+    """The predictions for some rows, or the status."""
+    body = json.dumps({"instances": rows}).encode()
+    try:
+        with urllib.request.urlopen(f"{server.url}/{model}:predict", body, timeout=30) as answer:
+            return json.load(answer)["predictions"]
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_it_follows_the_disk_and_stops_in_order(tmp_path: Path, save_version: SaveVersion) -> None:
+    """A dropped-in version is served; a broken one is not; SIGTERM ends it with 0."""
+    base_path = tmp_path / "m"
+    save_version(base_path, 1)
+    flags = ("--model_name=m", f"--model_base_path={base_path}", "--max_num_load_retries=0")
+    with serving(tmp_path / "log", *flags, ready="m") as server:
+        assert predict(server, [1, 2, 3]) == [[1.0, 2.0, 3.0]]
+        save_version(base_path, 2)
+        wait_until(lambda: predict(server, [1, 2, 3]) == [[2.0, 4.0, 6.0]], seconds=30, what="2")
+        broken = base_path / "3"
+        broken.mkdir()
+        (broken / "saved_model.pb").write_bytes(b"not a model")
+        status = f"{server.url}/m/versions/3"
+        wait_until(lambda: b'"END"' in _get(status), seconds=30, what="the broken version ends")
+        assert predict(server, [1, 2, 3]) == [[2.0, 4.0, 6.0]]
+        assert server.program.stop() == 0
+
+
+def _get(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return bytes(answer.read())
+    except urllib.error.HTTPError as error:
+        return bytes(error.read())
+
+
+SLOW_SECONDS = 3
+
+
+def test_requests_that_run_are_finished(tmp_path: Path) -> None:
+    """After SIGTERM a running request gets its answer, and new connections are refused."""
+    _save_slow_model(tmp_path / "m" / "1")
+    flags = ("--model_name=m", f"--model_base_path={tmp_path / 'm'}")
+    with serving(tmp_path / "log", *flags, ready="m") as server:
+        answers: list[object] = []
+        request = threading.Thread(target=lambda: answers.append(predict(server, [1.0])))
+        request.start()
+        time.sleep(1)
+        server.program.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: _is_refused(f"{server.url}/m"), seconds=5, what="refuses connections")
+        assert server.program.process.wait(timeout=60) == 0
+        request.join(10)
+        assert answers == [[[1.0]]]
+
+
+def _is_refused(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except urllib.error.HTTPError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _save_slow_model(path: Path) -> None:
+    import tensorflow as tf  # noqa: PLC0415  # takes seconds
+
+    def slow(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        end = tf.timestamp() + SLOW_SECONDS
+        (now,) = tf.while_loop(
+            lambda now: now < end, lambda _: (tf.timestamp(),), (tf.timestamp(),)
+        )
+        with tf.control_dependencies([now]):
+            return {"y": tf.identity(x)}
+
+    function = tf.function(slow, input_signature=[tf.TensorSpec([None, 1], tf.float32, "x")])
+    tf.saved_model.save(tf.Module(), str(path), {"serving_default": function})
+
+
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-m", "serving", "--exit_with_parent", *sys.argv[1:]])
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_it_ends_with_its_parent(tmp_path: Path, save_version: SaveVersion) -> None:
+    """With --exit_with_parent, killing the parent leaves no orphan."""
+    save_version(tmp_path / "m", 1)
+    flags = ("--port=0", "--rest_api_port=1", f"--model_base_path={tmp_path / 'nothing'}")
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, *flags], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    time.sleep(1)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    wait_until(lambda: not _is_alive(child), seconds=60, what="the child ends")
+
+
+def _is_alive(pid: int) -> bool:
+    listed = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return listed.stdout.strip() not in ("", "Z")
+
+
+def failing(*flags: str) -> str:
+    """Start the server where it cannot start; return what it says, and check the status."""
+    done = subprocess.run(
+        [sys.executable, "-m", "serving", "--port=0", "--rest_api_port=1", *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 255, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ("", "has no model_config_list"),
+        ("garbage", "Invalid protobuf file"),
+        ('model_config_list { config { name: "m" base_path: "rel" model_platform: "tensorflow" } }', "Expected model m to have an absolute path"),
+        ('model_config_list { config { name: "m" base_path: "/x" } }', "model_platform"),
+        ('model_config_list { config { name: "m" base_path: "gs://x" model_platform: "tensorflow" } }', "only folders of this machine"),
+    ],
+)  # fmt: skip
+def test_a_wrong_model_config_is_told(tmp_path: Path, config: str, sentence: str) -> None:
+    """It does not start, and says which file or model is wrong and how."""
+    file = tmp_path / "models.txt"
+    file.write_text(config)
+    said = failing(f"--model_config_file={file}")
+    assert "Failed to start server. Error: INVALID_ARGUMENT: " in said
+    assert sentence in said
+
+
+def test_a_model_that_does_not_load_is_told(tmp_path: Path) -> None:
+    """A configured model that cannot be loaded ends the start with its error."""
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    said = failing("--model_name=m", f"--model_base_path={tmp_path / 'm'}")
+    assert "Failed to start server. Error: " in said
+    assert "Could not find SavedModel .pb or .pbtxt" in said
