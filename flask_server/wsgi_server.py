@@ -10,6 +10,7 @@ import gc
 import logging
 import math
 import os
+import resource
 import signal
 import socket
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from flask_server.settings import Settings
 
 _HEARTBEAT_SECONDS = 60
+_MOST_CONNECTIONS = 4096
 _M_ARENA_MAX = -8  # mallopt(3), malloc.h
 _ARENAS = 2
 _log = logging.getLogger(__name__)
@@ -134,8 +136,18 @@ def _gunicorn_settings(settings: Settings) -> dict[str, Any]:
         "control_socket_disable": True,
         "when_ready": _announce,
         "child_exit": lambda _, worker: forget_process(worker.pid),
-        "worker_connections": 4096,
+        "worker_connections": _most_connections(settings.threads),
     }
+
+
+def _most_connections(threads: int) -> int:
+    """How many connections a worker may hold: a file each, besides those to model servers and all else it opens."""
+    files, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * _MOST_CONNECTIONS
+    if files < wanted:
+        files = wanted if hard_limit == resource.RLIM_INFINITY else min(wanted, hard_limit)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard_limit))
+    return max(2 * threads, min(_MOST_CONNECTIONS, files // 2))
 
 
 def _limit_malloc_arenas() -> None:

@@ -46,6 +46,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
 _MOST_HELD_BYTES = 256 * 2**20
 # What a client may still be sending when its body was refused: closing sooner would keep the answer from it.
 _MOST_DRAINED_BYTES = 256 * 2**20
+_TOO_MANY = "Too many requests are being received; try again in a moment."
 _TOO_SLOW = "The request was not received whole in time."
 _log = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except (BlockingIOError, ConnectionAbortedError):
             return
         self.nr_conns += 1
+        if self.nr_conns >= self.worker_connections and self.receiving:
+            self._give_up(next(iter(self.receiving)), 503, _TOO_MANY)  # whoever has dawdled longest
         self._wait_for_request(Connection(self.cfg, client, address, listener.getsockname()))
 
     def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
@@ -104,7 +107,7 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             conn.data_ready = True
             self.enqueue_req(conn)
         elif self._held_bytes > _MOST_HELD_BYTES:
-            self._give_up(conn, 503, "Too many requests are being received; try again in a moment.")
+            self._give_up(conn, 503, _TOO_MANY)
 
     def _leave_poller(self, conn: Connection) -> None:
         self.poller.unregister(conn.sock)

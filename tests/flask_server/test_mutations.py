@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from flask.testing import FlaskClient
 
+    from tests.flask_server.toy_model_server import ToyModelServer
+
 COUNT = int(os.environ.get("MUTATIONS", "400"))
 PATH = "/colours/predict/"
 # What may be answered: labels, or a failure of whoever sent it.
@@ -107,7 +109,7 @@ def resident_kilobytes() -> int:
 # Pillow's complaints about damaged metadata are only logged where the router runs as a program.
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
 @pytest.mark.timeout(60 + COUNT // 20)
-def test_mutations(client_of: Callable[..., FlaskClient]) -> None:
+def test_mutations(client_of: Callable[..., FlaskClient], toy: ToyModelServer) -> None:
     """Whatever is sent, the answer is labels or a sentence, never a 5xx; and memory does not grow."""
     client = client_of(max_pixels=2_000_000, max_body_bytes=1_000_000)
     chance = random.Random(int(os.environ.get("MUTATIONS_SEED", "1")))
@@ -122,5 +124,6 @@ def test_mutations(client_of: Callable[..., FlaskClient]) -> None:
             )
             assert response.status_code in EXPECTED, (number, response.text)
             seen[response.status_code] += 1
+            toy.model.requests.clear()  # it runs in this process, whose memory is measured
     assert all(seen[status] for status in (200, 400)), "neither too mild nor too wild"
     assert resident_kilobytes() < early * 1.1

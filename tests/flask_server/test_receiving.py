@@ -13,9 +13,11 @@ import pytest
 
 from tests.flask_server.running_router import POST, RED, Router, started, table
 from tests.flask_server.toy_model_server import ToyModelServer
+from tests.processes import free_port, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +164,27 @@ def test_idle_connections_cost_no_thread(router: Router) -> None:
         for _ in range(200):
             stack.enter_context(socket.create_connection(("127.0.0.1", router.port)))
         assert router.predict() == 200
+
+
+def test_more_connections_than_a_worker_holds(tmp_path: Path) -> None:
+    """Where no more connections fit, the one that has dawdled longest makes room for the next."""
+    few_files = (
+        "import resource, runpy\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))\n"
+        "runpy.run_module('flask_server', run_name='__main__')"
+    )
+    models_file, port = tmp_path / "models.toml", free_port()
+    env = {"PORT": str(port), "MODELS_FILE": str(models_file), "WORKERS": "1", "THREADS": "8"}
+    with ToyModelServer() as toy, contextlib.ExitStack() as stack:
+        models_file.write_text(table(toy))
+        program = stack.enter_context(running("-c", few_files, log=tmp_path / "log", env=env))
+        program.wait_for(f"http://127.0.0.1:{port}/livez")
+        router = Router(program, port, models_file)
+        for _ in range(300):
+            idle = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            idle.sendall(b"GET /li")
+        for _ in range(3):
+            assert router.predict() == 200
 
 
 METHODS = ["GET", "POST", "OPTIONS", "HEAD", "PUT", "TRACE", "CONNECT", "FOO", "M-SEARCH"]
