@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scripts.kubernetes import router
+from scripts.kubernetes import router, workload
 from scripts.kubernetes.router_models import model_files
 
 if TYPE_CHECKING:
@@ -45,9 +45,11 @@ def _predictor(cluster: Cluster, servable: Servable) -> Manifest:
     return {
         "minReplicas": 2,
         "maxReplicas": 20,
+        "securityContext": workload.POD_SECURITY,
         "model": {
             "modelFormat": {"name": "tensorflow"},
             "storageUri": cluster.choices.store.address(servable.name),
+            "securityContext": workload.CONTAINER_SECURITY,
             "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
         },
     }
@@ -58,10 +60,12 @@ def _transformer(cluster: Cluster, servable: Servable, config_digest: str) -> Ma
     # KServe appends --model_name and --predictor_host; the shell takes them and drops them, for the router reads
     # both from its models file.
     container["command"] = ["sh", "-c", "exec python -m flask_server"]
+    container["securityContext"] = workload.CONTAINER_SECURITY
     return {
         "minReplicas": 2,
         "maxReplicas": 20,
         "annotations": {"keras-front-door/config": config_digest},
+        "securityContext": workload.POD_SECURITY,
         "containers": [container],
         "volumes": router.volumes(cluster, f"{servable.workload}-transformer"),
     }

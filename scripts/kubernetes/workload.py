@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 LEAVE_SECONDS = 10
 """Between the order to stop and SIGTERM: time for every node to hear that the pod takes no new connections."""
 NOBODY = 65534
+POD_SECURITY = {
+    "runAsNonRoot": True,
+    "runAsUser": NOBODY,
+    "runAsGroup": NOBODY,
+    "fsGroup": NOBODY,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -91,13 +98,7 @@ def _pod_spec(workload: Workload, container: Manifest, extra: Manifest) -> dict[
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": LEAVE_SECONDS + workload.stop_seconds,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": NOBODY,
-            "runAsGroup": NOBODY,
-            "fsGroup": NOBODY,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": POD_SECURITY,
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,

@@ -14,6 +14,7 @@ from flask_server import create_app
 from flask_server.metrics import the_metrics
 from flask_server.settings import Settings
 from model_config import load_deployment
+from serving.flags import parse_flags
 from tests.deploy.conftest import Manifests, render
 from tests.processes import ROOT
 
@@ -214,6 +215,17 @@ def test_autoscalers_follow_gauges_that_the_router_has(manifests: Manifests) -> 
     )
 
 
+def test_model_servers_are_started_with_flags_that_exist(
+    manifests: Manifests, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Our model server, which knows TensorFlow Serving's flags, finds none unknown and none without effect."""
+    pod = manifests.one("Deployment", "model-digits")["spec"]["template"]["spec"]
+    flags = parse_flags(pod["containers"][0]["args"])
+    assert capsys.readouterr().err == ""
+    assert flags.without_effect() == []
+    assert flags.rest_api_port == pod["containers"][0]["ports"][0]["containerPort"]
+
+
 def test_routers_count_together_where_asked(models_toml: Path, tmp_path: Path) -> None:
     """With --redis-url and keys made otherwise: the router is told, may go there, and mounts a Secret not rendered."""
     url = "redis://counts.example.net:6380/0"
@@ -312,6 +324,10 @@ def test_kserve_gets_our_router_as_transformer(manifests: Manifests) -> None:
     assert service["predictor"]["model"]["storageUri"] == "pvc://model-store/digits"
     (container,) = service["transformer"]["containers"]
     assert container["image"].startswith("keras-front-door/router")
+    for part in (service["predictor"], service["transformer"]):
+        assert part["securityContext"]["runAsNonRoot"] is True
+    for one in (service["predictor"]["model"], container):
+        assert one["securityContext"]["readOnlyRootFilesystem"] is True
     files = manifests.one("ConfigMap", "model-digits-transformer", "kserve")["data"]
     table = tomllib.loads(files["models.toml"])["digits"]
     assert table["servable"] == "model-digits"
