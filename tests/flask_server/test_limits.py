@@ -90,17 +90,17 @@ place, key_id, most = sys.argv[1:]
 ledger, limits = ledger_at(place), [Limit("daily", int(most), 86400)]
 sys.stdin.read(1)
 with ThreadPoolExecutor(8) as pool:
-    print(sum(pool.map(lambda _: ledger.spend(key_id, limits).allowed, range(200))))
+    print(sum(pool.map(lambda _: ledger.spend(key_id, limits).allowed, range(100))))
 """
 
 
 def test_processes_share_exactly(place: str, key_id: str) -> None:
     """Four processes with eight threads each are allowed exactly the limit together."""
-    command = [sys.executable, "-c", SPENDER, place, key_id, "300"]
+    command = [sys.executable, "-c", SPENDER, place, key_id, "150"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     running = [subprocess.Popen(command, cwd=ROOT, text=True, **pipes) for _ in range(4)]  # type: ignore[call-overload]
     told = [process.communicate("x", timeout=60)[0] for process in running]
-    assert sum(map(int, told)) == 300
+    assert sum(map(int, told)) == 150
 
 
 def test_a_new_ledger_knows_the_counts(place: str, key_id: str) -> None:

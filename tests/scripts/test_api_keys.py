@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flask_server.api_keys import KeyRing, load_keys
+from flask_server.api_keys import KeyRing, load_keys, new_key, save_keys
 from tests.processes import ROOT
 from tests.scripts.running import assert_one_sentence, run_script
 
@@ -60,7 +60,7 @@ def test_scopes(tmp_path: Path) -> None:
 def test_mistakes(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
     """A mistake is one sentence, and the file stays as it is."""
     file = ("--file", tmp_path / "keys.json")
-    run_script("api_keys", "create", "there", *file, cwd=tmp_path)
+    save_keys(tmp_path / "keys.json", [new_key("there")[1]])
     before = (tmp_path / "keys.json").read_bytes()
     assert_one_sentence(run_script("api_keys", *arguments, *file, cwd=tmp_path), *words)
     assert (tmp_path / "keys.json").read_bytes() == before
