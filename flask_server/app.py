@@ -65,6 +65,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     routes.init_app(app, router)
     support.init_app(app, router)
     health.init_app(app, router.health, router.models)
-    page.init_app(app)
+    page.init_app(app, settings)
     openapi.init_app(app, router)
     return app

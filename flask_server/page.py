@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,11 @@ from flask import Response, abort, make_response, render_template, send_from_dir
 from model_config import PROJECT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flask import Flask
+
+    from flask_server.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
 SAMPLES = PROJECT / "test_images"
@@ -25,9 +30,9 @@ _POLICY = (
 _NO_HTML_FROM_TEXT = "; require-trusted-types-for 'script'"
 
 
-def init_app(app: Flask) -> None:
+def init_app(app: Flask, settings: Settings) -> None:
     """Attach the page, its files and its sample pictures."""
-    app.add_url_rule("/", "page", _page)
+    app.add_url_rule("/", "page", partial(_page, settings.image_formats))
     app.add_url_rule("/static/<path:filename>", "static", _static)
     app.add_url_rule("/samples/<name>", "sample", _sample)
 
@@ -45,8 +50,13 @@ def html_page(template: str, *, more_policy: str = "", **values: object) -> Resp
     return response
 
 
-def _page() -> Response:
-    return html_page("page.html", more_policy=_NO_HTML_FROM_TEXT, samples=sample_names())
+def _page(image_formats: Sequence[str]) -> Response:
+    # A phone converts what is not accepted: an iPhone its HEIC photos to JPEG.
+    accepted = ",".join(f"image/{name.lower()}" for name in image_formats)
+    samples = sample_names()
+    return html_page(
+        "page.html", more_policy=_NO_HTML_FROM_TEXT, samples=samples, accepted=accepted
+    )
 
 
 def _static(filename: str) -> Response:

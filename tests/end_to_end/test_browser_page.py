@@ -137,6 +137,14 @@ def test_states_are_live(opened: Page, deployment: Deployment) -> None:
     expect(state).to_have_text("available", timeout=15_000)
 
 
+def test_a_router_that_is_gone_is_told(opened: Page) -> None:
+    """When the router no longer answers, the page says so, and goes on when it is back."""
+    opened.context.set_offline(True)
+    expect(opened.locator("#models-state")).to_contain_text("does not answer", timeout=15_000)
+    opened.context.set_offline(False)
+    expect(opened.locator("#models-state")).to_be_empty(timeout=15_000)
+
+
 def test_keyboard_alone_suffices(opened: Page) -> None:
     """From the chosen model, Tab and Enter lead to a sample's labels."""
     opened.get_by_role("radio", name="digits").focus()

@@ -9,6 +9,7 @@ from flask_server import page
 from flask_server.page import STATIC, sample_names
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from flask.testing import FlaskClient
@@ -71,6 +72,12 @@ def test_nothing_else_is_served(client: FlaskClient, path: str) -> None:
     """What is not a sample or a file of the page is a 404 in the router's shape."""
     answer = client.get(path, buffered=True)
     assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+
+
+def test_page_accepts_what_the_router_takes(client_of: Callable[..., FlaskClient]) -> None:
+    """File choosers offer the formats of IMAGE_FORMATS only, so that phones convert others by themselves."""
+    page = client_of(image_formats=("JPEG", "PNG")).get("/").text
+    assert page.count('accept="image/jpeg,image/png"') == 2  # files and camera
 
 
 def test_page_without_samples(
