@@ -10,9 +10,14 @@ from flask_server import errors
 from flask_server.cors import EXPOSED_HEADERS, REQUEST_HEADERS
 from flask_server.errors import RouterError
 from flask_server.measures import the_metrics
+from tests.flask_server.conftest import encoded
+from tests.flask_server.test_access import write_keys
 from tests.processes import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     import pytest
     from flask.testing import FlaskClient
 
@@ -43,6 +48,28 @@ def test_every_header_is_documented() -> None:
     for name in (*EXPOSED_HEADERS, *REQUEST_HEADERS):
         if name != "Content-Type":
             assert f"`{name}`" in PAGE, name
+
+
+def test_every_header_of_an_answer_is_documented(
+    client_of: Callable[..., FlaskClient], tmp_path: Path
+) -> None:
+    """Every header that answers of many kinds carry is described, but for those that are HTTP's own business."""
+    key = write_keys(tmp_path / "keys.json", web={"daily_quota": 1})["web"]
+    client = client_of(api_keys_file=tmp_path / "keys.json", state_dir=tmp_path)
+    asked = {"X-API-Key": key, "Origin": "http://localhost:4200"}
+    path, picture = "/colours/predict/", encoded()
+    answers = [
+        client.post(path, data=picture, headers=asked),
+        client.post(path, data=picture, headers=asked),
+        client.post(path, data=picture),
+        client.put(path, headers=asked),
+        client.get("/"),
+        client.get("/metrics"),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 429, 401, 405, 200, 401]
+    names = {name for answer in answers for name in answer.headers.keys()}  # noqa: SIM118 - a list of pairs
+    told = {name for name in names if not name.startswith(("Content-L", "Content-T", "Access-"))}
+    assert not [name for name in told - {"Date", "Vary", "Connection"} if f"`{name}`" not in PAGE]
 
 
 def test_every_metric_is_documented() -> None:
