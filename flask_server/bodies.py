@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from flask_server.base64_text import decode_base64
-from flask_server.errors import InvalidImage, InvalidRequest, TooLarge
+from flask_server.errors import InvalidImage, InvalidRequest, RouterError, TooLarge
 from flask_server.percent_encoding import unescaped
 
 if TYPE_CHECKING:
@@ -18,17 +18,28 @@ if TYPE_CHECKING:
     from werkzeug import Request
 
 WAYS = (
-    'a form field \'b64\', a multipart file, JSON {"b64": …}, JSON {"instances": [{"b64": …}, …]},'
-    " or a raw image/* body"
+    'a form field \'b64\', a multipart file, JSON {"b64": …}, JSON {"instances": [{"b64": …}, …]}, a raw image/* body,'
+    ' JSON {"url": …} or ?image_url=…'
 )
 _B64_FIELD = re.compile(rb"(?:^|&)b64=([^&]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An image that is to be fetched."""
+
+    url: str
+
+
+Encoded = bytes | RouterError
+"""An image file, or what is wrong with what was sent as one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The images of one request, still encoded."""
 
-    images: tuple[bytes | InvalidImage, ...]
+    images: tuple[Encoded | Link, ...]
     """In the place of one whose base64 is wrong stands its error."""
     single: bool
     """One image was sent, not a list: one answer is wanted, not a list."""
@@ -41,6 +52,8 @@ def images_in(request: Request, *, most: int) -> Batch:
         InvalidRequest: There is none.
         TooLarge: There are more than `most`.
     """
+    if url := request.args.get("image_url"):
+        return Batch((Link(url),), single=True)
     kind, body = request.mimetype, _body(request)
     if kind == "application/json" or kind.endswith("+json") or body[:1] == b"{":
         return _from_json(body, most)  # fetch() calls a string text/plain, and curl calls it a form
@@ -97,17 +110,23 @@ def _from_json(body: bytes, most: int) -> Batch:
     match document:
         case {"b64": str(text)}:
             return Batch((_decoded(text),), single=True)
+        case {"url": str(url)}:
+            return Batch((Link(url),), single=True)
         case {"instances": list(instances)} if instances:
             _check_count(len(instances), most)
             return Batch(tuple(_instance(instance) for instance in instances), single=False)
-    raise InvalidRequest('Write {"b64": "…"} for one image or {"instances": [{"b64": "…"}, …]}.')
+    raise InvalidRequest(
+        'Write {"b64": "…"} or {"url": "…"} for one image, or {"instances": [{"b64": "…"}, …]}.'
+    )
 
 
-def _instance(instance: object) -> bytes | InvalidImage:
+def _instance(instance: object) -> Encoded | Link:
     match instance:
         case {"b64": str(text)}:
             return _decoded(text)
-    return InvalidImage('Each of the instances must be an object {"b64": "…"}.')
+        case {"url": str(url)}:
+            return Link(url)
+    return InvalidImage('Each of the instances must be an object {"b64": "…"} or {"url": "…"}.')
 
 
 def _decoded(text: str | bytes) -> bytes | InvalidImage:

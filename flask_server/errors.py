@@ -2,9 +2,11 @@
 
 RouterError                     500
 ├── InvalidRequest              400   a parameter, header or body that says nothing usable
-│   └── InvalidImage            400   not base64, not an image, truncated, unsupported
+│   ├── InvalidImage            400   not base64, not an image, truncated, unsupported
+│   └── UnusableUrl             400   no URL, or one that does not lead to an image in time
 ├── AccessDenied                403   the API key is not for this
 │   └── KeyRequired             401   no API key, or none that is known
+├── FetchRefused                403   images are not fetched from there
 ├── UnknownVersion              404   no such version or version label
 ├── UnknownLabel                404   a few-shot model was never taught it
 ├── RequestTimeout              408   the request did not arrive in time
@@ -65,6 +67,19 @@ class KeyRequired(AccessDenied):
 
     status = 401
     title = "Key required"
+
+
+class UnusableUrl(InvalidRequest):
+    """What was sent as an image's URL is none, or does not lead to an image in time."""
+
+    title = "Unusable URL"
+
+
+class FetchRefused(RouterError):
+    """Images are not fetched from this URL, whatever it leads to."""
+
+    status = 403
+    title = "Fetch refused"
 
 
 class UnknownVersion(RouterError):

@@ -48,6 +48,11 @@ _FIXED: dict[str, Json] = {
 }
 
 
+_IMAGE_URL = parameter(
+    "image_url", {"type": "string"}, "Fetch the picture there instead of reading it from the body."
+)
+
+
 def known(endpoint: str, router: Router) -> Json:
     """What is known of a route beyond what can be said of any, by its endpoint (`models`, `predict digits`)."""
     verb, _, name = endpoint.partition(" ")
@@ -64,8 +69,10 @@ def _predict(model: Model, router: Router) -> Json:
         "tags": ["predict"],
         "summary": f"Ask {model.config.name} what pictures show.",
         "description": _description(model),
-        "parameters": _predict_parameters(model),
-        "requestBody": request_body(most=router.settings.max_instances),
+        "parameters": _predict_parameters(model, fetching=_fetches(router)),
+        "requestBody": request_body(
+            most=router.settings.max_instances, fetching=_fetches(router)
+        ),
         "responses": {"200": _labels(model), **documented_failures()},
     }
 
@@ -80,7 +87,12 @@ def _description(model: Model) -> str:
     )
 
 
-def _predict_parameters(model: Model) -> list[Json]:
+def _fetches(router: Router) -> bool:
+    """Whether pictures may be sent by URL."""
+    return bool(router.settings.fetch_hosts)
+
+
+def _predict_parameters(model: Model, *, fetching: bool) -> list[Json]:
     sticky = model.config.sticky_header
     affinity = "Who sends the same value is answered by the same version."
     return [
@@ -88,6 +100,7 @@ def _predict_parameters(model: Model) -> list[Json]:
         VERSION,
         VERSION_LABEL,
         TIMEOUT,
+        *([_IMAGE_URL] if fetching else []),
         *([parameter(sticky, {"type": "string"}, affinity, place="header")] if sticky else []),
     ]
 
@@ -116,7 +129,9 @@ def _teach(model: Model, router: Router) -> Json:
     return {
         "tags": ["teach"],
         "summary": f"Teach {model.config.name} a label with pictures that show it.",
-        "requestBody": request_body(most=router.settings.max_instances, label=LABEL_NAME),
+        "requestBody": request_body(
+            most=router.settings.max_instances, fetching=_fetches(router), label=LABEL_NAME
+        ),
         "responses": {
             "200": answer(reference("Taught"), "What it knows now."),
             **documented_failures(),

@@ -70,6 +70,13 @@ SCHEMAS: Json = {
         "items": {"$ref": "#/components/schemas/Label"},
     },
     "Image": {"type": "object", "required": ["b64"], "properties": {"b64": ENCODED_IMAGE}},
+    "Link": {
+        "type": "object",
+        "required": ["url"],
+        "properties": {
+            "url": {"type": "string", "description": "Where the router fetches the picture."}
+        },
+    },
     "Version": {
         "type": "object",
         "required": ["version", "state"],
@@ -247,28 +254,31 @@ def problem_answer(status: int | str, titles: list[str]) -> Json:
 ANY_FAILURE: Json = {"default": problem_answer("default", [])}
 
 
-def request_body(*, most: int, label: Json | None = None) -> Json:
+def request_body(*, most: int, fetching: bool, label: Json | None = None) -> Json:
     """Every way in which pictures may be sent.
 
     Args:
         most: How many pictures one request may hold.
+        fetching: Whether their URLs may be sent instead.
         label: The schema of a name that must come with them.
     """
     beside = {} if label is None else {"label": label}
     one = _object(b64=ENCODED_IMAGE, **beside)
-    instances: Json = {"type": "array", "minItems": 1, "items": reference("Image")}
+    item = {"anyOf": [reference("Image"), reference("Link")]} if fetching else reference("Image")
+    instances: Json = {"type": "array", "minItems": 1, "items": item}
     instances["description"] = f"At most {most} pictures; more are refused with 413."
+    link = [_object(url={"type": "string"}, **beside)] if fetching else []
     examples = _examples(dict.fromkeys(beside, "seven"))
     content = {
         "application/json": {
-            "schema": {"anyOf": [one, _object(instances=instances, **beside)]},
+            "schema": {"anyOf": [one, *link, _object(instances=instances, **beside)]},
             "examples": examples,
         },
         "application/x-www-form-urlencoded": {"schema": one, "example": examples["one"]["value"]},
         "multipart/form-data": {"schema": _object(image=_FILE, **beside)},
     }
     raw: Json = {} if beside else {kind: {} for kind in _IMAGE_TYPES}
-    return {"required": True, "content": content | raw}
+    return {"required": not fetching, "content": content | raw}
 
 
 def _object(**members: Json) -> Json:

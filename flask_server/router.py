@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flask_server.fetching import Fetcher
 from flask_server.health import Health
 from flask_server.images import ImageReader
 from flask_server.models import load_models
@@ -29,6 +30,7 @@ class Router:
     pool: ReplicaPool
     health: Health
     reader: ImageReader
+    fetcher: Fetcher
     support: SupportStore
 
     @classmethod
@@ -42,7 +44,8 @@ class Router:
         support = _support_store(settings)
         models = load_models(settings, pool, support)
         reader = ImageReader.from_settings(settings)
-        return cls(settings, models, pool, Health(models), reader, support)
+        fetcher = Fetcher.from_settings(settings)
+        return cls(settings, models, pool, Health(models), reader, fetcher, support)
 
     def close(self) -> None:
         """Keep no connection to model servers any longer; requests under way go on to their end."""

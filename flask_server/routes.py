@@ -10,7 +10,7 @@ from flask import Response, request
 
 from flask_server.bodies import images_in
 from flask_server.correlation import forwarded_headers
-from flask_server.errors import InvalidImage, RouterError, UpstreamUnavailable
+from flask_server.errors import RouterError, UpstreamUnavailable
 from flask_server.facts import facts
 from flask_server.parameters import timeout_of, top_of, version_of
 from flask_server.problems import problem
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from numpy.typing import NDArray
 
-    from flask_server.bodies import Batch
+    from flask_server.bodies import Batch, Encoded
     from flask_server.health import ModelState
     from flask_server.models import Model
     from flask_server.router import Router
@@ -56,11 +56,12 @@ def predict(model: Model, router: Router) -> Response:
     call, top = _call(model), top_of(request, model.config.top)
     with facts().stage("receive"):
         batch = images_in(request, most=router.settings.max_instances)
+    images = router.fetcher.fetched(batch.images, call.deadline)
     with facts().stage("queue"):
         place = model.places.take(call.deadline, call.client)
     with place:
         model.upstream.refuse_if_down(call)
-        arrays = [_prepared(encoded, model, router) for encoded in batch.images]
+        arrays = [_prepared(encoded, model, router) for encoded in images]
         _refuse_if_none_is_good(arrays, batch)
         labels = _labels(model, arrays, call, top)
     return json_response(labels[0] if batch.single else labels)
@@ -83,7 +84,7 @@ def _call(model: Model) -> Call:
     )
 
 
-def _prepared(encoded: bytes | InvalidImage, model: Model, router: Router) -> Prepared:
+def _prepared(encoded: Encoded, model: Model, router: Router) -> Prepared:
     """Decode and preprocess one image; what is wrong with it is its answer, not the whole request's."""
     if isinstance(encoded, RouterError):
         return encoded

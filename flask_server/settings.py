@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,6 +15,7 @@ from model_config import PROJECT, ConfigError, models_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+Network = IPv4Network | IPv6Network
 IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
@@ -60,6 +63,18 @@ def _yes_no(raw: str) -> bool:
     if raw.lower() not in ("1", "true", "yes", "0", "false", "no"):
         raise ValueError("write 1 or 0")
     return raw.lower() in ("1", "true", "yes")
+
+
+def _hosts(raw: str) -> tuple[str, ...]:
+    hosts = _list(raw)
+    for host in hosts:
+        if not re.fullmatch(r"(\*|(\*\.)?[A-Za-z0-9._-]+)(:(\d{1,5}|\*))?", host):
+            raise ValueError(f"'{host}' is none of name, *.domain, *, with :port behind it or not")
+    return hosts
+
+
+def _networks(raw: str) -> tuple[Network, ...]:
+    return tuple(ip_network(item) for item in _list(raw))
 
 
 def _log_level(raw: str) -> str:
@@ -147,6 +162,17 @@ class Settings:
     max_instances: int = field(default=32, metadata=_told(_whole, "the most images in one request"))
     max_support_pictures: int = field(
         default=200, metadata=_told(_whole, "the most pictures that a few-shot model is taught")
+    )
+    fetch_hosts: tuple[str, ...] = field(
+        default=(),
+        metadata=_told(_hosts, "hosts from which images are fetched by URL, or *; empty: none"),
+    )
+    fetch_networks: tuple[Network, ...] = field(
+        default=(),
+        metadata=_told(_networks, "networks that are fetched from although they are not public"),
+    )
+    fetch_timeout: float = field(
+        default=10.0, metadata=_told(_seconds, "seconds in which an image by URL must be there")
     )
     image_formats: tuple[str, ...] = field(
         default=IMAGE_FORMATS, metadata=_told(_list, "image formats taken, as Pillow names them")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import orjson
 from flask import request
 
 from flask_server.bodies import images_in
-from flask_server.errors import InvalidImage, InvalidRequest
+from flask_server.errors import InvalidImage, InvalidRequest, RouterError
 from flask_server.facts import facts
 from flask_server.routes import json_response
 from flask_server.taught import picture_text
@@ -18,6 +19,7 @@ from flask_server.taught import picture_text
 if TYPE_CHECKING:
     from flask import Flask, Response
 
+    from flask_server.bodies import Encoded
     from flask_server.models import Model
     from flask_server.router import Router
 
@@ -40,11 +42,11 @@ def init_app(app: Flask, router: Router) -> None:
 def teach(model: Model, router: Router) -> Response:
     """Name pictures: all of them, or none if one cannot be read."""
     facts().model = model.config.name
-    batch = images_in(
-        request, most=router.settings.max_instances
-    )  # first: it reads the body for both
+    # The pictures first: that reads the body, for the label too.
+    batch = images_in(request, most=router.settings.max_instances)
     label = _label(_said_label())
-    texts = [_picture(image, number, model, router) for number, image in enumerate(batch.images)]
+    images = router.fetcher.fetched(batch.images, time.monotonic() + model.config.timeout_seconds)
+    texts = [_picture(image, number, model, router) for number, image in enumerate(images)]
     router.support.add(model.config.name, label, texts, most=router.settings.max_support_pictures)
     return taught(model, router)
 
@@ -87,10 +89,10 @@ def _label(text: str) -> str:
     return label
 
 
-def _picture(encoded: bytes | InvalidImage, number: int, model: Model, router: Router) -> str:
+def _picture(encoded: Encoded, number: int, model: Model, router: Router) -> str:
     """What the model server is shown of a picture, as text."""
     try:
-        if isinstance(encoded, InvalidImage):
+        if isinstance(encoded, RouterError):
             raise encoded
         facts().image_bytes.append(len(encoded))
         image = router.reader.read(encoded, model.config.color_mode, at_least=model.enough)

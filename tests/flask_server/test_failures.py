@@ -52,6 +52,7 @@ def test_every_error_has_a_test() -> None:
     elsewhere |= {"TooManyRequests", "LimitsUnavailable"}  # test_limits
     elsewhere |= {"SupportUnavailable"}  # test_support_store
     elsewhere |= {"NothingTaught", "UnknownLabel"}  # test_support
+    elsewhere |= {"FetchRefused", "UnusableUrl"}  # test_fetching
     assert tree == provoked | elsewhere
 
 

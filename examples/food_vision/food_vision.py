@@ -1,0 +1,82 @@
+"""The food classifier's API: `POST /net/image/prediction/?image_link=…` answers one food and how sure the model is.
+
+A few plain functions over the router's own `/food/predict/`, which does the work: this program only says the same in the
+words that its clients know.
+
+    python examples/food_vision/food_vision.py --port 5001
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import waitress
+from flask import Flask, Response, request
+
+TIMEOUT_SECONDS = 60.0
+
+
+def create_app(router: str) -> Flask:
+    """The application, in front of the router at a base URL."""
+    app = Flask("food_vision")
+
+    @app.post("/net/image/prediction/")
+    def prediction() -> Response:
+        return answer(*ask(router, request.args.get("image_link", "")))
+
+    @app.get("/")
+    def hello() -> dict[str, str]:
+        return {"message": "POST /net/image/prediction/?image_link=… with the URL of a picture."}
+
+    return app
+
+
+def ask(router: str, image_link: str) -> tuple[int, Any]:
+    """Have the router fetch and classify a picture; its status and JSON."""
+    url = f"{router}/food/predict/?{urlencode({'top': 1, 'image_url': image_link})}"
+    if not image_link:
+        return 400, problem(400, "Say which picture: ?image_link=https://…")
+    try:
+        with urlopen(Request(url, b""), timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - the router's URL
+            return response.status, json.load(response)
+    except HTTPError as error:
+        return error.code, json.load(error)
+    except (OSError, ValueError):
+        return 503, problem(503, f"The router at {router} does not answer; start it with make run.")
+
+
+def problem(status: int, detail: str) -> dict[str, Any]:
+    """A failure in the router's shape (RFC 9457)."""
+    return {"type": "about:blank", "title": "Food vision", "status": status, "detail": detail}
+
+
+def answer(status: int, content: Any) -> Response:  # noqa: ANN401 - JSON
+    """The router's best label in this API's words, or its problem as it is."""
+    if status != 200:
+        return Response(json.dumps(content), status, content_type="application/problem+json")
+    [[_, name, score]] = content
+    words = {"model-prediction": name, "model-prediction-confidence-score": score}
+    return Response(json.dumps(words), content_type="application/json")
+
+
+def main() -> None:
+    """Serve until stopped."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=5001)
+    parser.add_argument("--router", default="http://127.0.0.1:5000", help="the router's base URL")
+    arguments = parser.parse_args()
+    app = create_app(arguments.router.rstrip("/"))
+    print(f"food vision at http://{arguments.host}:{arguments.port}", flush=True)
+    waitress.serve(app, host=arguments.host, port=arguments.port, threads=8, ident=None)
+
+
+if __name__ == "__main__":
+    main()

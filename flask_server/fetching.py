@@ -1,0 +1,260 @@
+"""Fetch images by their URLs: off until hosts are allowed, and never from inside the deployment.
+
+The address is resolved once, checked, and then connected to: a name that resolves otherwise a moment later changes
+nothing (OWASP, Server-Side Request Forgery Prevention). Every redirect goes through the same checks.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, urljoin, urlsplit
+
+from flask_server.bodies import Link
+from flask_server.errors import FetchRefused, RouterError, TooLarge, UnusableUrl
+from flask_server.public_addresses import may_be_reached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flask_server.bodies import Encoded
+    from flask_server.public_addresses import Network
+    from flask_server.settings import Settings
+
+    Resolve = Callable[[str, int], Sequence[str]]
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 3
+_MOST_CHARACTERS = 4096
+_AT_ONCE = 4
+_CHUNK = 1 << 16
+_IN_URLS = "/?%:@!$&'()*+,;=~-._"
+_PORTS = {"http": 80, "https": 443}
+_HEADERS = {"User-Agent": "keras-front-door", "Accept": "image/*", "Accept-Encoding": "identity"}
+
+
+class Target(NamedTuple):
+    """Where a URL leads."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    """With its query."""
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """The addresses of a host, however it is spelled.
+
+    Raises:
+        OSError: It has none.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+@dataclass(frozen=True, slots=True)
+class Fetcher:
+    """Fetches images from the hosts that a deployment allows."""
+
+    hosts: tuple[str, ...]
+    """`name`, `*.domain` or `*`, on ports 80 and 443; with `:port` on that one, with `:*` on any."""
+    private: tuple[Network, ...]
+    timeout_seconds: float
+    most_bytes: int
+    resolve: Resolve = resolve
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Fetcher:
+        """The fetcher that the settings describe."""
+        return cls(
+            settings.fetch_hosts,
+            settings.fetch_networks,
+            settings.fetch_timeout,
+            settings.max_body_bytes,
+        )
+
+    def fetched(self, images: Sequence[Encoded | Link], deadline: float) -> list[Encoded]:
+        """Replace each link among images by the image it leads to, or by what is wrong with it."""
+        urls = [image.url for image in images if isinstance(image, Link)]
+        if not urls:
+            return [image for image in images if not isinstance(image, Link)]
+        with ThreadPoolExecutor(min(_AT_ONCE, len(urls))) as pool:
+            found = pool.map(lambda url: self._image_or_error(url, deadline), urls)
+        return [next(found) if isinstance(image, Link) else image for image in images]
+
+    def _image_or_error(self, url: str, deadline: float) -> Encoded:
+        try:
+            return self.fetch(url, deadline)
+        except RouterError as error:
+            return error
+
+    def fetch(self, url: str, deadline: float) -> bytes:
+        """The bytes that a URL leads to, over at most three redirects.
+
+        Args:
+            url: http or https.
+            deadline: When to give up at the latest, in seconds of `time.monotonic`.
+
+        Raises:
+            FetchRefused: Fetching is off, or the host or its address is not allowed.
+            UnusableUrl: It is no URL, or its server does not answer with an image in time.
+            TooLarge: The image is larger than a request may be.
+        """
+        deadline = min(deadline, time.monotonic() + self.timeout_seconds)
+        for _ in range(_MOST_REDIRECTS + 1):
+            target = target_of(url)
+            address = self._checked_address(target, deadline)
+            answer = _get(target, address, deadline, self.most_bytes)
+            if isinstance(answer, bytes):
+                return answer
+            url = urljoin(url, answer.location)
+        raise UnusableUrl(f"The URL redirects more than {_MOST_REDIRECTS} times.")
+
+    def _checked_address(self, target: Target, deadline: float) -> str:
+        if not self.hosts:
+            raise FetchRefused("Images are not fetched by URL here; send the image itself.")
+        if not any(_allows(pattern, target) for pattern in self.hosts):
+            raise FetchRefused(f"Images are not fetched from '{target.host}:{target.port}' here.")
+        addresses = self._addresses(target, deadline)
+        if not all(may_be_reached(address, self.private) for address in addresses):
+            raise FetchRefused(f"'{target.host}' has an address that is not public.")
+        return addresses[0]
+
+    def _addresses(self, target: Target, deadline: float) -> Sequence[str]:
+        """Ask the resolver, which has no time limit of its own."""
+        found: list[Sequence[str]] = []
+
+        def ask() -> None:
+            try:
+                found.append(self.resolve(target.host, target.port))
+            except (OSError, UnicodeError):
+                found.append(())
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(max(deadline - time.monotonic(), 0.0))
+        if not found or not found[0]:
+            raise UnusableUrl(f"The host '{target.host}' has no address.")
+        return found[0]
+
+
+def target_of(url: str) -> Target:
+    """Take a URL apart.
+
+    Raises:
+        UnusableUrl: It is no http or https URL of a host.
+    """
+    if len(url) > _MOST_CHARACTERS or re.search(r"[\x00-\x20\x7f\\]", url):
+        raise UnusableUrl(
+            "This is not a URL: it is too long, or holds spaces or control characters."
+        )
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host = host if ":" in host else host.encode("idna").decode("ascii").rstrip(".")
+    except (ValueError, UnicodeError):
+        raise UnusableUrl("This is not a URL.") from None
+    if parts.scheme not in _PORTS or not host or "@" in parts.netloc or "%" in host:
+        raise UnusableUrl("Write a URL such as https://host/picture.jpg, without a user name.")
+    path = quote(parts.path or "/", safe=_IN_URLS)
+    query = "?" + quote(parts.query, safe=_IN_URLS) if parts.query else ""
+    return Target(parts.scheme, host.lower(), port or _PORTS[parts.scheme], path + query)
+
+
+def _allows(pattern: str, target: Target) -> bool:
+    name, _, port = pattern.lower().partition(":")
+    if port != "*" and target.port != (int(port) if port else _PORTS[target.scheme]):
+        return False
+    if name.startswith("*."):
+        return target.host.endswith(name[1:])
+    return name in ("*", target.host)
+
+
+class _Redirect(NamedTuple):
+    location: str
+
+
+def _get(target: Target, address: str, deadline: float, most_bytes: int) -> bytes | _Redirect:
+    """One exchange with one address; a clock breaks it off at the deadline, however slowly the other end sends."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise UnusableUrl("The URL did not answer in time.")
+    try:
+        with socket.create_connection((address, target.port), timeout=left) as connected:
+            clock = threading.Timer(deadline - time.monotonic(), _break_off, [connected])
+            clock.daemon = True
+            clock.start()
+            try:
+                answer = _exchange(target, connected, most_bytes)
+            finally:
+                clock.cancel()
+            if time.monotonic() >= deadline:  # what was broken off may look whole
+                raise TimeoutError
+            return answer
+    except (OSError, HTTPException):
+        late = time.monotonic() >= deadline
+        what = "did not answer in time" if late else "cannot be fetched: its server breaks off"
+        raise UnusableUrl(f"The URL {what}.") from None
+
+
+def _break_off(connected: socket.socket) -> None:
+    try:
+        connected.shutdown(socket.SHUT_RDWR)
+    except OSError:  # it has ended by itself
+        return
+
+
+def _exchange(target: Target, connected: socket.socket, most_bytes: int) -> bytes | _Redirect:
+    connection: HTTPConnection
+    if target.scheme == "https":
+        connection = HTTPSConnection(target.host, target.port)
+        context = ssl.create_default_context()
+        connection.sock = context.wrap_socket(connected, server_hostname=target.host)
+    else:
+        connection = HTTPConnection(target.host, target.port)
+        connection.sock = connected
+    try:
+        connection.request("GET", target.path, headers=_HEADERS)
+        with connection.getresponse() as response:
+            location = response.headers.get("Location")
+            if response.status in _REDIRECTS and location:
+                return _Redirect(location)
+            _check_head(response, most_bytes)
+            return _body(response, most_bytes)
+    finally:
+        connection.close()
+
+
+def _check_head(response: HTTPResponse, most_bytes: int) -> None:
+    if response.status != 200:
+        raise UnusableUrl(f"The URL answered {response.status}, not an image.")
+    kind = response.headers.get_content_type()
+    if not kind.startswith("image/") and not kind.endswith("/octet-stream"):
+        raise UnusableUrl(f"The URL answered '{kind[:100]}', not an image.")
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnusableUrl("The URL answered with a content encoding that nobody asked for.")
+    if response.length is not None and response.length > most_bytes:
+        raise _too_large(most_bytes)
+
+
+def _body(response: HTTPResponse, most_bytes: int) -> bytes:
+    body = bytearray()
+    while chunk := response.read1(_CHUNK):
+        body += chunk
+        if len(body) > most_bytes:
+            raise _too_large(most_bytes)
+    if response.length:
+        raise ConnectionError("less was sent than announced")
+    return bytes(body)
+
+
+def _too_large(most_bytes: int) -> TooLarge:
+    return TooLarge(f"The URL leads to more than {most_bytes} bytes, the most that is taken.")
