@@ -38,10 +38,10 @@ def main() -> None:
         target = arguments.target
     if target.startswith(("http://", "https://")):
         signatures = _served(ask(f"{target.rstrip('/')}/metadata", hint=HINT))
-        _print_signatures(target, signatures)
+        print_signatures(target, signatures)
         return
     for folder in _versions(Path(target)):
-        _print_signatures(str(folder), _saved(folder))
+        print_signatures(str(folder), saved_signatures(folder))
 
 
 def _arguments() -> argparse.Namespace:
@@ -71,8 +71,12 @@ def _versions(folder: Path) -> list[Path]:
     return sorted(versions, key=lambda version: int(version.name))
 
 
-def _saved(folder: Path) -> dict[str, Any]:
-    """The signatures of a version, in the JSON of a model server's metadata."""
+def saved_signatures(folder: Path) -> dict[str, Any]:
+    """The signatures of a version, in the JSON of a model server's metadata.
+
+    Raises:
+        UserError: It cannot be read.
+    """
     with tensorflow_chatter_hidden():
         # TensorFlow takes seconds to import, which a served model does not need.
         from google.protobuf.json_format import MessageToDict  # noqa: PLC0415
@@ -96,7 +100,8 @@ def _served(metadata: object) -> dict[str, Any]:
     raise UserError(f"This is no model server's metadata: {str(metadata)[:200]}")
 
 
-def _print_signatures(title: str, signatures: dict[str, Any]) -> None:
+def print_signatures(title: str, signatures: dict[str, Any]) -> None:
+    """Print what each signature takes and gives, with dtypes and shapes."""
     print(title)
     for name, signature in sorted(signatures.items()):
         if name.startswith("__saved_model"):

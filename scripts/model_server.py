@@ -17,16 +17,21 @@ HINT = "start it with `make run`, or name its address with --url"
 
 
 def model_server_url(config: ModelConfig) -> str:
-    """The address that the model's table names, else the one that the running supervisor has written down.
+    """The first address of its model server; see `model_server_urls`."""
+    return model_server_urls(config)[0]
+
+
+def model_server_urls(config: ModelConfig) -> tuple[str, ...]:
+    """The addresses that the model's table names, else those that the running supervisor has written down.
 
     Raises:
         UserError: Neither is there, or the supervisor has written why the model is not served.
     """
     if config.upstream:
-        return config.upstream[0]
+        return config.upstream
     match _placement().get(config.name):
-        case {"upstream": [str(url), *_]}:
-            return url
+        case {"upstream": [_, *_] as urls}:
+            return tuple(map(str, urls))
         case {"problem": str(problem)}:
             raise UserError(f"Model '{config.name}' is not served: {problem}")
     raise UserError(f"Nobody has written down where model '{config.name}' is served; {HINT}.")

@@ -110,6 +110,9 @@ def server_command(server: ServerPlan, options: Options, config_file: Path) -> C
             f"--model_config_file={config_file}",
             "--model_config_file_poll_wait_seconds=1",
             "--allow_version_labels_for_unavailable_models=true",
+            # A version that cannot be loaded is known as such after seconds, not after five minutes.
+            "--max_num_load_retries=2",
+            "--load_retry_interval_micros=2000000",
             *options.model_server_flags,
         ),
         env={},

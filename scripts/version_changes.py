@@ -1,0 +1,136 @@
+"""Move labels between versions, and delete versions that nobody needs."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+from model_config import changed_version_labels, read_version_labels, version_folders
+from model_config.versions import VERSION_LABEL
+from scripts.command_line import UserError
+from scripts.served_versions import label_version, model_servers, states
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from model_config import ModelConfig
+
+_POLL_SECONDS = 0.3
+
+
+def promote(config: ModelConfig, version: int, label: str, *, seconds: float) -> None:
+    """Give a version a label, and wait until every model server has followed.
+
+    Raises:
+        UserError: There is no such version, or it cannot be loaded; then the label is where it was.
+    """
+    if version not in version_folders(config.base_path):
+        raise UserError(f"{config.base_path} holds no version {version}; list them with: list")
+    if not VERSION_LABEL.fullmatch(label):
+        raise UserError(f"'{label}' is no label; use letters, digits, '_', '-' and '.'.")
+    with changed_version_labels(config.base_path) as labels:
+        before = labels.get(label, [])
+        labels[label] = [*(v for v in before if v != version), version]
+    try:
+        _wait_until_served(config, label, version, seconds)
+    except UserError:
+        _restore(config.base_path, label, before)
+        raise
+    _hint_at_traffic(config, label)
+
+
+def roll_back(config: ModelConfig, label: str, *, seconds: float) -> None:
+    """Give a label back to the version that had it before.
+
+    Raises:
+        UserError: Nobody had it before, or that version is gone.
+    """
+    with changed_version_labels(config.base_path) as labels:
+        history = labels.get(label, [])
+        on_disk = version_folders(config.base_path)
+        earlier = [version for version in history[:-1] if version in on_disk]
+        if not earlier:
+            raise UserError(f"No version that is still there had the label '{label}' before.")
+        labels[label] = earlier
+    _wait_until_served(config, label, earlier[-1], seconds)
+
+
+def remove_label(config: ModelConfig, label: str) -> None:
+    """Take a label away.
+
+    Raises:
+        UserError: The model has none of that name.
+    """
+    if label not in read_version_labels(config.base_path):
+        raise UserError(f"'{config.name}' has no label '{label}'.")
+    _restore(config.base_path, label, [])
+    print(f"{config.name}: '{label}' is removed")
+
+
+def prune(config: ModelConfig, *, keep: int, dry_run: bool) -> None:
+    """Delete all but the newest versions, those that bear a label, and those that a rollback would return to.
+
+    Raises:
+        UserError: Nothing would be kept.
+    """
+    if keep < 1:
+        raise UserError("Keep at least one version: --keep 1.")
+    if not config.base_path.is_dir():
+        raise UserError(f"There is no folder {config.base_path}.")
+    with changed_version_labels(config.base_path) as labels:
+        folders = version_folders(config.base_path)
+        kept = {v for history in labels.values() for v in history[-2:]} | set([*folders][-keep:])
+        doomed = [folder for version, folder in folders.items() if version not in kept]
+        # Renamed first: a server that looks just now sees a version whole or not at all.
+        hidden = [] if dry_run else [_hide(folder) for folder in doomed]
+    for folder in hidden:
+        shutil.rmtree(folder)
+    verb = "would delete" if dry_run else "deleted"
+    print(f"{config.name}: {verb} {', '.join(folder.name for folder in doomed) or 'nothing'}")
+
+
+def _hide(folder: Path) -> Path:
+    return folder.rename(folder.with_name(f".pruned-{folder.name}"))
+
+
+def _restore(base_path: Path, label: str, history: list[int]) -> None:
+    with changed_version_labels(base_path) as labels:
+        if history:
+            labels[label] = history
+        else:
+            labels.pop(label, None)
+
+
+def _wait_until_served(config: ModelConfig, label: str, version: int, seconds: float) -> None:
+    servers = [url for url in model_servers(config) if states(url, config.servable) is not None]
+    if not servers:
+        print(f"{config.name}: no model server runs; '{label}' is version {version} when one does")
+        return
+    deadline = time.monotonic() + seconds
+    while not all(label_version(url, config.servable, label) == version for url in servers):
+        _check_not_broken(config, version, servers)
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"The model server has not given '{label}' to version {version} within {seconds:g} s; is it started"
+                " by auto_cmd.py, or follows its model_config_file these labels by other means?"
+            )
+        time.sleep(_POLL_SECONDS)
+    print(f"{config.name}: '{label}' is version {version}")
+
+
+def _check_not_broken(config: ModelConfig, version: int, servers: list[str]) -> None:
+    for url in servers:
+        state = (states(url, config.servable) or {}).get(version)
+        if state is not None and state.error:
+            raise UserError(
+                f"Version {version} cannot be loaded, so the label stays where it was: {state.error}"
+            )
+
+
+def _hint_at_traffic(config: ModelConfig, label: str) -> None:
+    if label not in config.traffic:
+        print(
+            f"requests reach it with ?version_label={label}; for a share of all others write into [{config.name}]:"
+            f" traffic = {{ {label} = 100 }}"
+        )

@@ -1,0 +1,163 @@
+"""Ask two served versions of a model about the same images: how often they agree, how scores shift, how fast they are."""
+
+from __future__ import annotations
+
+import base64
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flask_server.errors import RouterError
+from flask_server.images import ImageReader
+from flask_server.preprocessing import CONVENTIONS, resized_pixels
+from scripts.command_line import UserError
+from scripts.http_request import ask
+from scripts.model_server import HINT, model_server_url
+from scripts.sample_image import read_image
+from scripts.served_versions import label_version, model_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from model_config import ModelConfig
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+MAX_PIXELS = 100_000_000
+_MOST_LINES = 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one version says of one image."""
+
+    scores: np.ndarray
+    """float [classes]."""
+    milliseconds: float
+
+    @property
+    def best(self) -> int:
+        """The class with the highest score."""
+        return int(self.scores.argmax())
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What both versions say of one image."""
+
+    image: Path
+    before: Answer
+    after: Answer
+
+    @property
+    def agree(self) -> bool:
+        """Whether the best class is the same."""
+        return self.before.best == self.after.best
+
+    @property
+    def shift(self) -> float:
+        """How far the score that moved most has moved."""
+        return float(np.abs(self.before.scores - self.after.scores).max())
+
+
+def compare(config: ModelConfig, before: str, after: str, folder: Path, *, least: float) -> None:
+    """Print how two versions differ on a folder of images.
+
+    Raises:
+        UserError: A version is not served, there are no images, or fewer than `least` of the answers agree.
+    """
+    server = model_server_url(config)
+    urls = [_version_url(server, config, name) for name in (before, after)]
+    pairs = list(_pairs(config, urls, _images(folder)))
+    if not pairs:
+        raise UserError(f"{folder} holds no image that could be read.")
+    agreement = sum(pair.agree for pair in pairs) / len(pairs)
+    print(f"{len(pairs)} images, {agreement:.1%} with the same best label")
+    shifts = [pair.shift for pair in pairs]
+    print(
+        f"largest shift of a score: median {statistics.median(shifts):.4f}, {max(shifts):.4f} at most"
+    )
+    for name, times in (
+        (before, [pair.before.milliseconds for pair in pairs]),
+        (after, [pair.after.milliseconds for pair in pairs]),
+    ):
+        print(
+            f"{name}: median {statistics.median(times):.1f} ms, p95 {np.percentile(times, 95):.1f} ms"
+        )
+    _print_disagreements(pairs, config)
+    if agreement < least:
+        raise UserError(f"Only {agreement:.1%} agree; {least:.1%} were asked for.")
+
+
+def _print_disagreements(pairs: Iterable[Pair], config: ModelConfig) -> None:
+    differing = sorted((p for p in pairs if not p.agree), key=lambda p: -p.shift)
+    for pair in differing[:_MOST_LINES]:
+        print(f"  {pair.image}: {_named(pair.before, config)} -> {_named(pair.after, config)}")
+    if len(differing) > _MOST_LINES:
+        print(f"  … and {len(differing) - _MOST_LINES} more")
+
+
+def _named(answer: Answer, config: ModelConfig) -> str:
+    name = config.labels[answer.best].name if config.labels else str(answer.best)
+    return f"{name} {answer.scores[answer.best]:.3f}"
+
+
+def _version_url(server: str, config: ModelConfig, name: str) -> str:
+    version = int(name) if name.isdecimal() else label_version(server, config.servable, name)
+    if version is None:
+        raise UserError(f"No version of '{config.name}' that is served bears the label '{name}'.")
+    return f"{model_url(server, config.servable)}/versions/{version}"
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}.")
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _pairs(config: ModelConfig, urls: list[str], images: list[Path]) -> Iterable[Pair]:
+    """Both answers for each image; who is asked first takes turns."""
+    reader = ImageReader(FORMATS, MAX_PIXELS)
+    signatures = [_signatures(url) for url in urls]
+    for number, image in enumerate(images):
+        try:
+            pixels = _pixels(reader, image, config)
+        except RouterError as error:
+            print(f"  {image} is left out: {error}")
+            continue
+        answers: dict[int, Answer] = {}
+        for which in (0, 1) if number % 2 else (1, 0):
+            answers[which] = _ask(urls[which], signatures[which], pixels, config)
+        yield Pair(image, answers[0], answers[1])
+
+
+def _pixels(reader: ImageReader, image: Path, config: ModelConfig) -> np.ndarray:
+    if config.preprocess not in CONVENTIONS or config.input_size is None:
+        raise UserError(f"'{config.name}' preprocesses with its own {config.preprocess}.")
+    decoded = reader.read(read_image(image), config.color_mode)
+    return resized_pixels(decoded, config.input_size, config.resize)
+
+
+def _signatures(url: str) -> frozenset[str]:
+    match ask(f"{url}/metadata", hint=HINT):
+        case {"metadata": {"signature_def": {"signature_def": dict(signatures)}}}:
+            return frozenset(signatures)
+    raise UserError(f"{url} has no metadata.")
+
+
+def _ask(url: str, signatures: frozenset[str], pixels: np.ndarray, config: ModelConfig) -> Answer:
+    if "pixels" in signatures:
+        raw = {"b64": base64.b64encode(pixels.tobytes()).decode()}
+        body = {"signature_name": "pixels", "instances": [raw]}
+    else:
+        body = {"instances": [CONVENTIONS[config.preprocess](pixels).tolist()]}
+    begun = time.monotonic()
+    answer = ask(f"{url}:predict", hint=HINT, json=body)
+    milliseconds = 1000 * (time.monotonic() - begun)
+    match answer:
+        case {"predictions": [list(scores)]}:
+            return Answer(np.asarray(scores, np.float64), milliseconds)
+    raise UserError(f"{url} answered no scores: {str(answer)[:200]}")

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.pages import Checkout, commands
+from tests.processes import ROOT, Program, wait_until
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(420)]
+
+VERSIONS = ".venv/bin/python scripts/versions.py"
+PICTURE = (ROOT / "test_images" / "digit_7.png").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A first version of the digits."""
+    folder = tmp_path_factory.mktemp("trained")
+    Checkout(folder).run(".venv/bin/python scripts/train_digits.py --epochs 4")
+    return folder / "saved_models" / "digits"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, trained: Path) -> Checkout:
+    """A checkout that has version 1."""
+    shutil.copytree(trained, tmp_path / "saved_models" / "digits")
+    return Checkout(tmp_path)
+
+
+def add_version(checkout: Checkout, version: int, *, broken: bool = False) -> None:
+    """Drop another version into the base path, written beside and renamed."""
+    base_path = checkout.folder / "saved_models" / "digits"
+    shutil.copytree(next(base_path.glob("[0-9]")), base_path / ".new")
+    if broken:
+        (base_path / ".new" / "saved_model.pb").write_bytes(b"no graph")
+    (base_path / ".new").rename(base_path / str(version))
+
+
+def version_of(checkout: Checkout, query: str = "") -> str | None:
+    """Which version answers a picture; None if there was no answer."""
+    request = urllib.request.Request(f"{checkout.router}/digits/predict/{query}", PICTURE)
+    request.add_header("Content-Type", "image/png")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return str(response.headers["X-Model-Version"])
+    except OSError:
+        return None
+
+
+class Traffic:
+    """Asks without a pause, and remembers who answered."""
+
+    def __init__(self, checkout: Checkout, query: str) -> None:
+        self.versions: list[str | None] = []
+        self._ask = lambda: self.versions.append(version_of(checkout, query))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._ask()
+            time.sleep(0.02)
+
+    def __enter__(self) -> Traffic:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def test_the_page_promotes_compares_and_goes_back(checkout: Checkout) -> None:
+    """The page's commands, run in their order against `make run`, do what it says."""
+    with checkout.started("--only", "digits", model="digits"):
+        told = [checkout.run(command) for command in commands("versions.md")]
+        assert version_of(checkout, "?version_label=stable") == "1"
+        assert version_of(checkout, "?version_label=canary") == "2"
+    listing = [line.split() for line in told[3].splitlines()[2:] if line]
+    assert [row[:3] for row in listing] == [
+        ["2", "AVAILABLE", "canary"],
+        ["1", "AVAILABLE", "stable"],
+    ]
+    assert "12 images, " in told[4]
+    assert "takes  input_image: float32 [?, 8, 8, 1]" in told[-1]
+
+
+def test_labels_move_under_traffic(checkout: Checkout) -> None:
+    """Promote, prune and roll back while requests run: none fails, and each meets a version that bore the label.
+
+    A version that cannot be loaded is not promoted, and the command says why.
+    """
+    base_path = checkout.folder / "saved_models" / "digits"
+    with checkout.started("--only", "digits", model="digits"):
+        checkout.run(f"{VERSIONS} promote digits 1 stable")
+        with Traffic(checkout, "?version_label=stable") as traffic:
+            for version in (2, 3):
+                add_version(checkout, version)
+                checkout.run(f"{VERSIONS} promote digits {version} stable")
+            assert "deleted 1" in checkout.run(f"{VERSIONS} prune digits --keep 1")
+            checkout.run(f"{VERSIONS} rollback digits stable")
+            add_version(checkout, 4, broken=True)
+            with pytest.raises(AssertionError, match="cannot be loaded"):
+                checkout.run(f"{VERSIONS} promote digits 4 stable")
+            wait_until(lambda: traffic.versions[-1] == "2", seconds=10, what="version 2 is stable")
+        assert json.loads((base_path / "version_labels.json").read_text()) == {"stable": [2]}
+    assert [version for version, _ in itertools.groupby(traffic.versions)] == ["1", "2", "3", "2"]
+
+
+def wait_for_labels(checkout: Checkout, **expected: str) -> None:
+    """Wait until each label answers with its version: a server that starts loads one version after the other."""
+
+    def told() -> dict[str, str | None]:
+        return {label: version_of(checkout, f"?version_label={label}") for label in expected}
+
+    wait_until(lambda: told() == expected, seconds=90, what=str(expected))
+
+
+def kill_all(program: Program, checkout: Checkout) -> None:
+    """Kill -9 of the supervisor; wait until nothing of it is left."""
+    program.process.kill()
+    program.process.wait()
+    here = str(checkout.folder)
+    wait_until(lambda: not processes_in(here), seconds=60, what="no orphan is left")
+
+
+def processes_in(folder: str) -> list[int]:
+    """Servers that were started with this folder as their state."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            command = (process / "cmdline").read_text()
+            if ("serving" in command or "flask_server" in command) and folder in (
+                process / "environ"
+            ).read_text():
+                found.append(int(process.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def test_labels_outlive_every_process(checkout: Checkout) -> None:
+    """Kill -9 of the model server, of a promotion in its middle, and of the supervisor: the labels are as promised."""
+    add_version(checkout, 2)
+    with checkout.started("--only", "digits", model="digits") as supervisor:
+        checkout.run(f"{VERSIONS} promote digits 1 stable")
+        checkout.run(f"{VERSIONS} promote digits 2 canary")
+        server = [p for p in processes_in(str(checkout.folder)) if "rest_api_port" in command_of(p)]
+        for process in server:
+            os.kill(process, signal.SIGKILL)
+        wait_for_labels(checkout, stable="1", canary="2")
+        add_version(checkout, 3)
+        promotion = subprocess.Popen(
+            [".venv/bin/python", "scripts/versions.py", "promote", "digits", "3", "stable"],
+            cwd=checkout.folder,
+            env={**os.environ, **checkout.env},
+        )
+        labels = checkout.folder / "saved_models" / "digits" / "version_labels.json"
+        wait_until(lambda: "3" in labels.read_text(), seconds=60, what="it is written down")
+        promotion.kill()
+        promotion.wait()
+        kill_all(supervisor, checkout)
+    with checkout.started("--only", "digits", model="digits"):
+        wait_for_labels(checkout, stable="3", canary="2")
+
+
+def command_of(process: int) -> str:
+    """The command line of a process; nothing if it has just ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text()
+    except OSError:
+        return ""
