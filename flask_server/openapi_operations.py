@@ -70,9 +70,7 @@ def _predict(model: Model, router: Router) -> Json:
         "summary": f"Ask {model.config.name} what pictures show.",
         "description": _description(model),
         "parameters": _predict_parameters(model, fetching=_fetches(router)),
-        "requestBody": request_body(
-            most=router.settings.max_instances, fetching=_fetches(router)
-        ),
+        "requestBody": request_body(most=router.settings.max_instances, fetching=_fetches(router)),
         "responses": {"200": _labels(model), **documented_failures()},
     }
 
