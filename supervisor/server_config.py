@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from model_config import ConfigError, read_version_labels, version_folders
@@ -51,7 +52,8 @@ class ServerConfig:
             self._complain(f"{self.path} cannot be written: {error.strerror}")
 
     def _entry(self, model: ModelConfig) -> str:
-        before = self._entries.get(model.servable, entry(model, (), {}))
+        name, base_path = model.servable, str(model.base_path)
+        before = self._entries.get(name, entry(name, base_path))
         on_disk = version_folders(model.base_path)
         if not on_disk:  # a disk that is away for a moment
             return before
@@ -60,7 +62,7 @@ class ServerConfig:
         except ConfigError as error:
             self._complain(f"Version labels are not followed: {error}")
             return before
-        return self._labelled(model, histories, on_disk) if histories else entry(model, (), {})
+        return self._labelled(model, histories, on_disk) if histories else entry(name, base_path)
 
     def _labelled(
         self, model: ModelConfig, histories: LabelHistory, on_disk: Collection[int]
@@ -69,7 +71,8 @@ class ServerConfig:
         wanted = {label: history[-1] for label, history in histories.items()}
         labels = self._settled(model.servable, wanted)
         versions = {max(on_disk), *recent, *labels.values()} & set(on_disk)
-        return entry(model, sorted(versions), {k: v for k, v in labels.items() if v in on_disk})
+        there = {label: version for label, version in labels.items() if version in on_disk}
+        return entry(model.servable, str(model.base_path), sorted(versions), there)
 
     def _complain(self, complaint: str) -> None:
         if complaint != self._complaint:
@@ -103,11 +106,16 @@ def settled(
     }
 
 
-def entry(model: ModelConfig, versions: Iterable[int], labels: Mapping[str, int]) -> str:
+def entry(
+    servable: str,
+    base_path: str,
+    versions: Iterable[int] = (),
+    labels: Mapping[str, int] = MappingProxyType({}),
+) -> str:
     """One ModelConfig of TensorFlow Serving; no versions mean its default policy, the newest."""
     fields = [
-        f"name: {json.dumps(model.servable)}",
-        f"base_path: {json.dumps(str(model.base_path))}",
+        f"name: {json.dumps(servable)}",
+        f"base_path: {json.dumps(base_path)}",
         'model_platform: "tensorflow"',
     ]
     specific = " ".join(f"versions: {version}" for version in versions)

@@ -12,6 +12,7 @@ from model_config import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from model_config import Deployment, ModelConfig
 
@@ -79,6 +80,16 @@ class Servable:
     def workload(self) -> str:
         """Name of its Deployment, Service and the rest."""
         return f"model-{self.dns_name}"
+
+    @property
+    def base_path(self) -> Path:
+        """Its versions on this machine (tables that share a servable share it)."""
+        return self.models[0].base_path
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether one of its tables sends requests to versions by their labels."""
+        return any(model.traffic or model.shadow for model in self.models)
 
     @property
     def timeout_seconds(self) -> float:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from model_config import read_version_labels
 from scripts.kubernetes import workload
 from scripts.kubernetes.cluster import MOUNTED_STORE, REST_PORT
 from scripts.kubernetes.monitoring import model_requests_in_flight
 from scripts.kubernetes.router import config_map, digest
 from scripts.kubernetes.workload import Workload
+from supervisor.server_config import entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,14 +49,16 @@ def model_server_manifests(cluster: Cluster, servable: Servable) -> Iterator[Man
 
 
 def _models_config(cluster: Cluster, servable: Servable) -> str:
-    """TensorFlow Serving's ModelServerConfig as text."""
+    """TensorFlow Serving's ModelServerConfig as text.
+
+    Where a table shares traffic out between version labels, they are those that lie beside the versions on this machine;
+    what bears one, or did before, is loaded. Elsewhere the newest version is.
+    """
+    histories = read_version_labels(servable.base_path) if servable.needs_labels else {}
+    versions = sorted({version for history in histories.values() for version in history[-2:]})
+    labels = {label: history[-1] for label, history in histories.items()}
     base_path = cluster.choices.store.base_path(servable.name)
-    return (
-        "model_config_list {\n"
-        f"  config {{ name: {json.dumps(servable.name)} base_path: {json.dumps(base_path)}"
-        ' model_platform: "tensorflow" }\n'
-        "}\n"
-    )
+    return "model_config_list {\n" + entry(servable.name, base_path, versions, labels) + "}\n"
 
 
 def _container(cluster: Cluster, servable: Servable) -> Manifest:
@@ -69,6 +72,7 @@ def _container(cluster: Cluster, servable: Servable) -> Manifest:
             f"--rest_api_port={REST_PORT}",
             f"--rest_api_timeout_in_ms={math.ceil(servable.timeout_seconds * 1000)}",
             f"--model_config_file={CONFIG_FOLDER}/models.config",
+            "--allow_version_labels_for_unavailable_models=true",
             "--file_system_poll_wait_seconds=10",
         ],
         "ports": [{"name": "http", "containerPort": REST_PORT}],

@@ -242,6 +242,24 @@ def test_routers_count_together_where_asked(models_toml: Path, tmp_path: Path) -
     assert {"protocol": "TCP", "port": 6380} in ports
 
 
+def test_version_labels_travel_along(tmp_path: Path) -> None:
+    """A table that shares out traffic brings its keys to the router, and its labels to the model server."""
+    table = 'input_size = [8, 8]\nbase_path = "m"\ntraffic = { stable = 90, canary = 10 }\nshadow = "next"\n'
+    (tmp_path / "models.toml").write_text(f"[m]\n{table}")
+    (tmp_path / "m").mkdir()
+    histories = '{"stable": [1, 2], "canary": [3], "next": [7]}'
+    (tmp_path / "m" / "version_labels.json").write_text(histories)
+    out = tmp_path / "out"
+    assert render("--models", tmp_path / "models.toml", "--out", out).returncode == 0
+    rendered = Manifests(out, "")
+    config = rendered.one("ConfigMap", "model-m")["data"]["models.config"]
+    assert "specific { versions: 1 versions: 2 versions: 3 versions: 7 }" in config
+    assert 'version_labels { key: "stable" value: 2 }' in config
+    tables = tomllib.loads(rendered.one("ConfigMap", "router-models")["data"]["models.toml"])
+    assert tables["m"]["traffic"] == {"stable": 90, "canary": 10}
+    assert tables["m"]["shadow"] == "next"
+
+
 def test_pods_run_with_the_least_rights(manifests: Manifests) -> None:
     """Non-root, read-only root, no capabilities, no account token: what the `restricted` profile of the namespace asks."""
     namespace = manifests.one("Namespace", "keras-front-door")

@@ -63,7 +63,7 @@ def status_url() -> Iterator[str]:
 
 def test_an_entry_is_tensorflow_servings(tmp_path: Path) -> None:
     """The entry names servable, base path and platform, quotes and all."""
-    text = entry(ModelConfig(name="a", servable='q"uote', base_path=tmp_path), (), {})
+    text = entry('q"uote', str(tmp_path))
     assert text == (
         f'  config {{ name: "q\\"uote" base_path: "{tmp_path}" model_platform: "tensorflow" }}\n'
     )
