@@ -17,6 +17,8 @@ from scripts.command_line import (
     run,
     tensorflow_chatter_hidden,
 )
+from scripts.weights_files import can_be_built
+from serving.export.versions import ExportError
 
 if TYPE_CHECKING:
     from model_config import Deployment, ModelConfig
@@ -35,11 +37,11 @@ def main() -> None:
     with tensorflow_chatter_hidden():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
         from scripts.saved_model_export import export  # noqa: PLC0415
-    failures: list[UserError] = []
+    failures: list[Exception] = []
     for config in models:
         try:
             export(config, version=arguments.version, bfloat16=arguments.bfloat16)
-        except UserError as error:
+        except (UserError, ExportError) as error:
             failures.append(error)
     _raise_together(failures)
 
@@ -48,7 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--model", metavar="NAME", help="the table of the models file to export")
-    which.add_argument("--all", action="store_true", help="every table that is not trained here")
+    which.add_argument("--all", action="store_true", help="every table with weights")
     add_models_argument(parser)
     parser.add_argument(
         "--version",
@@ -66,7 +68,8 @@ def _arguments() -> argparse.Namespace:
 def _models(deployment: Deployment, arguments: argparse.Namespace) -> list[ModelConfig]:
     if not arguments.all:
         return [_exportable(pick_model(deployment, arguments.model))]
-    return [config for config in deployment.models.values() if config.train is None]
+    models = [config for config in deployment.models.values() if config.train is None]
+    return [config for config in models if can_be_built(config)]
 
 
 def _exportable(config: ModelConfig) -> ModelConfig:
@@ -77,7 +80,7 @@ def _exportable(config: ModelConfig) -> ModelConfig:
     return config
 
 
-def _raise_together(failures: list[UserError]) -> None:
+def _raise_together(failures: list[Exception]) -> None:
     """Let the last failure end the program after the others have been told."""
     for error in failures[:-1]:
         print(error, file=sys.stderr)

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import os
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
 import keras
 
-from model_config import PROJECT
 from scripts.command_line import UserError
 from scripts.reachability import NotReachableError, fail_fast_downloads
+from scripts.weights_files import WeightsMissingError, find_weights, weights_dir
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from model_config import ModelConfig
-
-
-class WeightsMissingError(UserError):
-    """The weights can be had neither from a file nor from the network."""
-
-    status = 3
 
 
 def build_model(config: ModelConfig) -> keras.Model:
@@ -42,32 +37,6 @@ def build_model(config: ModelConfig) -> keras.Model:
         f"Model '{config.name}' has no weights: put a whole model at {weights_dir() / config.name}.keras, or name a file"
         " with 'weights' in its table."
     )
-
-
-def weights_dir() -> Path:
-    """Where a person puts weights: `$WEIGHTS_DIR`, else `weights` in the project."""
-    return Path(os.environ.get("WEIGHTS_DIR") or PROJECT / "weights").resolve()
-
-
-def find_weights(config: ModelConfig) -> Path | None:
-    """The file in `WEIGHTS_DIR` that bears the model's name, else the one that its table names.
-
-    Raises:
-        WeightsMissingError: The table names a file that is not there.
-    """
-    for suffix in (".weights.h5", ".h5", ".keras"):
-        path = weights_dir() / f"{config.name}{suffix}"
-        if path.is_file():
-            return path
-    if config.weights in (None, "imagenet", "random"):
-        return None
-    path = Path(str(config.weights))
-    if not path.is_file():
-        raise WeightsMissingError(
-            f"Model '{config.name}': its weights file {path} is not there; put it there, or at"
-            f" {weights_dir() / config.name}.weights.h5."
-        )
-    return path
 
 
 def download(config: ModelConfig) -> keras.Model:

@@ -51,7 +51,7 @@ def main() -> None:
     print(f"{config.name}: {len(photos)} photos of {len(names)} classes", flush=True)
     with tensorflow_chatter_hidden():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
-        from scripts.transfer_learning import Training, learn  # noqa: PLC0415
+        from scripts.training.transfer_learning import Training, learn  # noqa: PLC0415
         from serving.export.keras_export import export_model  # noqa: PLC0415
     how = (arguments.held_out, arguments.epochs, arguments.seed, _work_folder(config.name))
     folder = export_model(learn(names, photos, backbone, Training(*how)), config)

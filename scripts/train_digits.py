@@ -30,7 +30,7 @@ def main() -> None:
     _check_table(config)
     with tensorflow_chatter_hidden():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
-        from scripts import digits_data, small_cnn  # noqa: PLC0415
+        from scripts.training import digits_data, small_cnn  # noqa: PLC0415
         from serving.export.keras_export import export_model  # noqa: PLC0415
     learn, held_out = digits_data.load()
     print(f"{config.name}: training on {len(learn.images)} pictures of digits", flush=True)

@@ -23,7 +23,7 @@ from scripts.version_archive import pack
 
 if TYPE_CHECKING:
     from model_config import Deployment, ModelConfig
-    from scripts.small_cnn import LabelledImages
+    from scripts.training.small_cnn import LabelledImages
 
 LABELS = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -37,7 +37,7 @@ def main() -> None:
     config = _table(read_models(arguments.models), arguments.model)
     with tensorflow_chatter_hidden():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
-        from scripts import fashion_mnist_data, small_cnn  # noqa: PLC0415
+        from scripts.training import fashion_mnist_data, small_cnn  # noqa: PLC0415
         from serving.export.keras_export import export_model  # noqa: PLC0415
     learn, test = fashion_mnist_data.load(arguments.data)
     print(f"{config.name}: training on {len(learn.images)} pictures of clothes", flush=True)

@@ -71,7 +71,7 @@ def _application(config: ModelConfig) -> keras.Model:
 
 
 def _digits_model(config: ModelConfig) -> keras.Model:
-    from scripts import digits_data, small_cnn  # noqa: PLC0415 - imports Keras
+    from scripts.training import digits_data, small_cnn  # noqa: PLC0415 - imports Keras
 
     if (config.input_size, config.color_mode) != ((8, 8), "grayscale"):
         raise UserError(

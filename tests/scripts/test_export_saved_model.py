@@ -26,6 +26,9 @@ input_size = [8, 8]
 architecture = "MobileNetV2"
 base_path = "versions/downloaded"
 
+[from_elsewhere]
+input_size = [8, 8]
+
 [lost]
 architecture = "MobileNetV2"
 weights = "nowhere.weights.h5"
@@ -101,6 +104,7 @@ def test_all_exports_what_it_can(models: Path, tmp_path: Path) -> None:
     assert (tmp_path / "versions" / "tiny" / "1").is_dir()
     assert "'downloaded'" in process.stderr
     assert "'lost'" in process.stderr
+    assert "from_elsewhere" not in process.stdout + process.stderr
 
 
 def test_an_unknown_model_is_named_with_its_neighbour(models: Path, tmp_path: Path) -> None:

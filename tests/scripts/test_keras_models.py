@@ -17,7 +17,8 @@ pytestmark = [
 keras = pytest.importorskip("keras")
 
 from scripts.command_line import UserError  # noqa: E402
-from scripts.keras_models import WeightsMissingError, build_model, find_weights  # noqa: E402
+from scripts.keras_models import build_model  # noqa: E402
+from scripts.weights_files import WeightsMissingError, find_weights  # noqa: E402
 
 SMALL: dict[str, Any] = {
     "architecture": "MobileNet",

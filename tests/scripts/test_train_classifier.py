@@ -114,8 +114,8 @@ def _assert_reads_new_photos(version: Path) -> None:
 def test_what_was_seen_before_is_not_looked_at_again(tmp_path: Path, network: Path) -> None:
     """A second look takes every photo from the cache, by its content; a new one is looked at."""
     keras = pytest.importorskip("keras")
-    from scripts.backbone import Backbone  # noqa: PLC0415 - imports TensorFlow
     from scripts.photo_folders import find_classes  # noqa: PLC0415
+    from scripts.training.backbone import Backbone  # noqa: PLC0415 - imports TensorFlow
 
     (tmp_path / "models.toml").write_text(MODELS)
     config = load_deployment(tmp_path / "models.toml").models["small_net"]

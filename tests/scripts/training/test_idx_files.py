@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scripts.command_line import UserError
-from scripts.idx_files import read_idx
+from scripts.training.idx_files import read_idx
 from tests.scripts.fashion_files import idx
 
 if TYPE_CHECKING:

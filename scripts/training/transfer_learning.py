@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from scripts.backbone import Backbone
-from scripts.classifier_head import SeenPhotos, join, train_head
-from scripts.confusion_plot import plot_confusion
 from scripts.keras_models import build_model
 from scripts.photo_folders import split
+from scripts.training.backbone import Backbone
+from scripts.training.classifier_head import SeenPhotos, join, train_head
+from scripts.training.confusion_plot import plot_confusion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import keras
 
 from scripts.command_line import UserError
-from scripts.idx_files import read_idx
 from scripts.reachability import NotReachableError, fail_fast_downloads
-from scripts.small_cnn import LabelledImages
+from scripts.training.idx_files import read_idx
+from scripts.training.small_cnn import LabelledImages
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from scripts.epoch_lines import EpochLines
+from scripts.training.epoch_lines import EpochLines
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from scripts.epoch_lines import EpochLines
+from scripts.training.epoch_lines import EpochLines
 
 if TYPE_CHECKING:
     from scripts.photo_folders import Split

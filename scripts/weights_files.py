@@ -1,0 +1,50 @@
+"""Which file a model's weights are in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_config import PROJECT
+from scripts.command_line import UserError
+
+if TYPE_CHECKING:
+    from model_config import ModelConfig
+
+
+class WeightsMissingError(UserError):
+    """The weights can be had neither from a file nor from the network."""
+
+    status = 3
+
+
+def weights_dir() -> Path:
+    """Where a person puts weights: `$WEIGHTS_DIR`, else `weights` in the project."""
+    return Path(os.environ.get("WEIGHTS_DIR") or PROJECT / "weights").resolve()
+
+
+def find_weights(config: ModelConfig) -> Path | None:
+    """The file in `WEIGHTS_DIR` that bears the model's name, else the one that its table names.
+
+    Raises:
+        WeightsMissingError: The table names a file that is not there.
+    """
+    for suffix in (".weights.h5", ".h5", ".keras"):
+        path = weights_dir() / f"{config.name}{suffix}"
+        if path.is_file():
+            return path
+    if config.weights in (None, "imagenet", "random"):
+        return None
+    path = Path(str(config.weights))
+    if not path.is_file():
+        raise WeightsMissingError(
+            f"Model '{config.name}': its weights file {path} is not there; put it there, or at"
+            f" {weights_dir() / config.name}.weights.h5."
+        )
+    return path
+
+
+def can_be_built(config: ModelConfig) -> bool:
+    """Whether a model has weights of any kind to be exported from; else its versions come from elsewhere."""
+    return config.weights is not None or find_weights(config) is not None
