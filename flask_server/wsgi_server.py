@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
@@ -109,6 +110,17 @@ class RouterArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             return
         _log.info("models: %s", ", ".join(self.app.app.extensions["router"].models))
         self.kill_workers(signal.SIGHUP)
+
+    def stop(self, graceful: bool = True) -> None:
+        """End the workers: not ready first; closed to new connections after DRAIN_SECONDS; then finish and end."""
+        if graceful:
+            self.kill_workers(signal.SIGTERM)
+            time.sleep(self.app.settings.drain_seconds)
+            for listener in self.LISTENERS:
+                listener.shutdown(
+                    socket.SHUT_RDWR
+                )  # refused from now on; a mere close would reset them later
+        super().stop(graceful)
 
     def manage_workers(self) -> None:
         """Called about every second: also ends with the process that started this one, where that is wanted."""

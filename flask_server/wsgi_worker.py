@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import secrets
 import selectors
@@ -43,6 +44,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (http_errors.ParseException, 400),
     (ssl.SSLError, 400),
 )
+_GRACE_SECONDS = 1.0
 _MOST_HELD_BYTES = 256 * 2**20
 # What a client may still be sending when its body was refused: closing sooner would keep the answer from it.
 _MOST_DRAINED_BYTES = 256 * 2**20
@@ -74,6 +76,11 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self.alive = False  # the arbiter has shut the socket: see RouterArbiter.stop
             return
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections and self.receiving:
@@ -168,12 +175,12 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 conn.deadline = min(conn.deadline, deadline)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM: not ready from now on; stop accepting a little later, when load balancers have noticed."""
+        """SIGTERM: not ready from now on; accept until the arbiter shuts the socket, or, if it does not, a little more."""
         self.method_queue.defer(self._drain, partial(super().handle_exit, sig, frame))
 
     def _drain(self, stop: Callable[[], None]) -> None:
         self.wsgi.extensions["router"].health.draining.set()
-        delay = threading.Timer(self.app.settings.drain_seconds, stop)
+        delay = threading.Timer(self.app.settings.drain_seconds + _GRACE_SECONDS, stop)
         delay.daemon = True
         delay.start()
 

@@ -108,6 +108,30 @@ def test_drain(tmp_path: Path, toy: ToyModelServer) -> None:
         assert statuses == [200]
 
 
+def test_stopping_under_load(tmp_path: Path, toy: ToyModelServer) -> None:
+    """A router that stops answers whoever got in and refuses the others; it breaks off with nobody."""
+    with started(tmp_path, table(toy), WORKERS="2", DRAIN_SECONDS="0.3") as router:
+        ends: list[object] = []
+
+        def ask_until_refused() -> None:
+            try:
+                while (status := router.predict()) == 200:
+                    pass
+                ends.append(status)
+            except OSError as error:
+                ends.append(type(error))
+
+        threads = [threading.Thread(target=ask_until_refused) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        router.program.process.send_signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join()
+        assert ends == [ConnectionRefusedError] * 6
+        assert router.program.process.wait(15) == 0
+
+
 def test_ends_with_its_parent(tmp_path: Path, toy: ToyModelServer) -> None:
     """With --exit-with-parent no router is left after its parent is killed."""
     models_file = tmp_path / "models.toml"
