@@ -59,7 +59,7 @@ def decoded(answer: object, config: ModelConfig, top: int) -> list[object]:
         UserError: The answer is not a list of scores, or not one for each label.
     """
     match answer:
-        case {"predictions": [[*_], *_] as rows}:
+        case {"predictions": [[*_], *_] as rows} | {"outputs": [[*_], *_] as rows}:
             try:
                 return [top_labels(np.asarray(row, np.float32), top, config.labels) for row in rows]
             except (RouterError, ValueError, TypeError) as error:

@@ -120,3 +120,29 @@ def test_scores_that_do_not_fit_the_labels_are_one_sentence(models: Path, tmp_pa
             "serving_sample_request", "-i", CLOCK, "--models", models, "--url", url, cwd=tmp_path
         )
     assert_one_sentence(process, "10 scores", "4 labels")
+
+
+@pytest.mark.parametrize("form", ["predictions", "outputs"])
+def test_a_whole_request_is_sent_as_it_is(models: Path, tmp_path: Path, form: str) -> None:
+    """With --json each instance of the answer has its labels, in row and in column form."""
+    (tmp_path / "predict.json").write_text('{"instances": [1, 2]}')
+    scores = json.dumps({form: [[0.1, 0.7, 0.2, 0.0], [0.9, 0.1, 0.0, 0.0]]})
+    with answering(200, scores) as url:
+        process = run_script(
+            "serving_sample_request", "--json", "predict.json", "--models", models, "--url", url,
+            "--top", "1", cwd=tmp_path,
+        )  # fmt: skip
+    assert process.stdout == "0.700000  dog  (1)\n\n0.900000  cat  (0)\n"
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "No such file"), ("{", "not JSON text")])
+def test_a_request_that_is_none_is_one_sentence(
+    models: Path, tmp_path: Path, content: str | None, words: str
+) -> None:
+    """A missing or damaged file is named."""
+    if content is not None:
+        (tmp_path / "predict.json").write_text(content)
+    process = run_script(
+        "serving_sample_request", "--json", "predict.json", "--models", models, cwd=tmp_path
+    )
+    assert_one_sentence(process, "predict.json", words)
