@@ -72,6 +72,11 @@ class Manifests:
         return found
 
 
+def pod_templates(manifests: Manifests) -> Iterator[dict[str, Any]]:
+    """The pods of every Deployment."""
+    return (item["spec"]["template"] for item in manifests.all() if item["kind"] == "Deployment")
+
+
 @functools.cache
 def documents(file: Path) -> tuple[dict[str, Any], ...]:
     """What a YAML file holds."""
