@@ -104,7 +104,11 @@ def server_command(server: ServerPlan, options: Options, config_file: Path) -> C
     return Command(
         name=server.name,
         arguments=(
-            *((binary,) if binary else (sys.executable, "-m", "serving")),
+            *(
+                (binary,)
+                if binary
+                else (sys.executable, "-m", "serving", "--rest_api_host=127.0.0.1")
+            ),
             f"--rest_api_port={server.port}",
             f"--port={grpc_port}",
             f"--model_config_file={config_file}",
