@@ -15,6 +15,7 @@ WORKDIR /app
 COPY imagenet_class_index.json models.toml ./
 COPY model_config model_config
 COPY flask_server flask_server
+COPY test_images test_images
 COPY deploy/docker/healthcheck.py healthcheck.py
 USER 65534:65534
 EXPOSE 5000

@@ -49,6 +49,8 @@ def test_it_serves_on_port_without_root_and_without_writing(
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/models/", timeout=5) as response:
             names = {model["name"] for model in json.load(response)}
         assert names == {"imageclassifier", "mobilenet_v2", "digits"}
+        for page in ("/", "/docs/", "/openapi.json", "/samples/digit_7.png"):
+            assert answers(f"http://127.0.0.1:{port}{page}"), page
         assert router.stop(seconds=40) in (0, -signal.SIGTERM)
 
 
