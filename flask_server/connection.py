@@ -66,12 +66,14 @@ class TimedUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no ty
             size = max(size_hint or 0, self.mxchunk)
             piece, self.gathered = bytes(self.gathered[:size]), self.gathered[size:]
             return piece
-        left = self.deadline - time.monotonic()
+        for_answers = self.sock.gettimeout()
         try:
-            self.sock.settimeout(max(left, 0.001))
+            self.sock.settimeout(max(self.deadline - time.monotonic(), 0.001))
             data: bytes = super().chunk(size_hint)
         except TimeoutError:
             raise RequestTimeout("The request was not received whole in time.") from None
+        finally:
+            self.sock.settimeout(for_answers)
         return data
 
 

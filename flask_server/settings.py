@@ -189,7 +189,10 @@ class Settings:
         metadata=_told(_whole_or_zero, "requests that may wait in one process for one model"),
     )
     receive_timeout: float = field(
-        default=30.0, metadata=_told(_seconds, "seconds in which a request must be received whole")
+        default=30.0,
+        metadata=_told(
+            _seconds, "seconds in which a request must be received whole, and its answer be taken"
+        ),
     )
     keep_alive: float = field(
         default=75.0, metadata=_told(_seconds, "seconds an idle connection is kept open")

@@ -151,6 +151,16 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             util.close_graceful(conn.sock, max_drain=_MOST_DRAINED_BYTES)
         return keep
 
+    def handle_request(self, req: object, conn: Connection) -> object:
+        """Answer one request of a connection; the client has as long to take the answer as it had to send the request."""
+        conn.sock.settimeout(self.app.settings.receive_timeout)
+        try:
+            return super().handle_request(req, conn)
+        except TimeoutError:
+            _log.info("a client did not take its answer")
+            conn.sock.close()
+            return False
+
     def handle_error(
         self, req: object, client: socket.socket, addr: object, exc: BaseException
     ) -> None:

@@ -166,6 +166,25 @@ def test_idle_connections_cost_no_thread(router: Router) -> None:
         assert router.predict() == 200
 
 
+def test_clients_that_do_not_take_their_answer(tmp_path: Path) -> None:
+    """Clients that ask for something large and never read it hold up nobody for long."""
+    env = {"THREADS": "4", "RECEIVE_TIMEOUT": "1", "DRAIN_SECONDS": "0"}
+    with (
+        ToyModelServer() as toy,
+        started(tmp_path, table(toy), **env) as router,
+        contextlib.ExitStack() as stack,
+    ):
+        for _ in range(8):
+            deaf = stack.enter_context(socket.socket())
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(("127.0.0.1", router.port))
+            deaf.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 8)
+        time.sleep(0.2)
+        begun = time.monotonic()
+        assert router.predict() == 200
+        assert time.monotonic() - begun < 8
+
+
 def test_more_connections_than_a_worker_holds(tmp_path: Path) -> None:
     """Where no more connections fit, the one that has dawdled longest makes room for the next."""
     few_files = (
