@@ -102,4 +102,4 @@ def _as_array(value: object) -> Array:
         array = np.empty((), object)
         array[()] = value
         return array
-    return np.asarray(value)
+    return np.asanyarray(value)  # a DeepArray stays one

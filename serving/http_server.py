@@ -53,6 +53,7 @@ class HttpServer:
                 clear_untrusted_proxy_headers=False,
             )
         except OSError as error:
+            wasyncore.close_all(self._sockets)
             raise Unavailable(
                 f"Could not listen on {host}:{port} ({error.strerror}); "
                 "stop what uses the port, or choose another with --rest_api_port"

@@ -1,0 +1,107 @@
+"""The command line, and the files it names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from serving.batching_parameters import BatchingParameters
+from serving.config_file import batching_parameters, metrics_path, served_models
+from serving.errors import InvalidArgument
+from serving.flags import parse_flags
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_defaults_are_the_real_servers() -> None:
+    """Without a flag, the ports, names and timeouts are those of tensorflow_model_server."""
+    flags = parse_flags([])
+    assert (flags.port, flags.rest_api_port, flags.model_name) == (8500, 0, "default")
+    assert (flags.rest_api_timeout_in_ms, flags.max_num_load_retries) == (30000, 5)
+    assert flags.enable_model_warmup
+    assert flags.without_effect() == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("--enable_batching", True), ("--enable_batching=true", True), ("--enable_batching=0", False)],
+)
+def test_switches(argument: str, value: bool) -> None:  # a parameter of the test
+    """A switch may stand alone or say true or false."""
+    assert parse_flags([argument]).enable_batching is value
+
+
+def test_flags_without_effect_are_known_by_name() -> None:
+    """A flag of the real server that does nothing here is accepted, and can be told."""
+    flags = parse_flags(["--prefer_tflite_model", "--ssl_config_file=x", "--port=0"])
+    assert flags.without_effect() == ["ssl_config_file", "prefer_tflite_model"]
+
+
+def test_an_unknown_flag_prints_the_usage_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the real server, it is not stopped by a flag that it does not know."""
+    assert parse_flags(["--no_such_flag=1", "--port=9"]).port == 9
+    said = capsys.readouterr().err
+    assert "unknown argument: --no_such_flag=1" in said
+    assert "usage:" in said
+
+
+@pytest.mark.parametrize("argument", ["--port=x", "--enable_batching=maybe"])
+def test_a_bad_value_ends_it(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A value that does not fit its flag is told, with status 255."""
+    with pytest.raises(SystemExit) as ended:
+        parse_flags([argument])
+    assert ended.value.code == 255
+    assert argument.split("=", maxsplit=1)[0] in capsys.readouterr().err
+
+
+def test_one_model() -> None:
+    """A name and an absolute folder are a model; anything less is told."""
+    (model,) = served_models(parse_flags(["--model_name=m", "--model_base_path=/x"]))
+    assert (model.name, str(model.base_path)) == ("m", "/x")
+    with pytest.raises(InvalidArgument, match="are empty"):
+        served_models(parse_flags([]))
+    with pytest.raises(InvalidArgument, match="absolute path or URI"):
+        served_models(parse_flags(["--model_base_path=x"]))
+
+
+def test_batching_parameters(tmp_path: Path) -> None:
+    """The parameters file is protobuf text; without the switch it is a mistake."""
+    file = tmp_path / "batching.txt"
+    file.write_text(
+        "max_batch_size { value: 8 } batch_timeout_micros { value: 5 } thread_pool_name { value: 'p' }"
+        "allowed_batch_sizes: 4 allowed_batch_sizes: 8 pad_variable_length_inputs: true"
+    )
+    named = f"--batching_parameters_file={file}"
+    assert batching_parameters(parse_flags(["--enable_batching", named])) == BatchingParameters(
+        max_batch_size=8,
+        batch_timeout_micros=5,
+        thread_pool_name="p",
+        allowed_batch_sizes=(4, 8),
+        pad_variable_length_inputs=True,
+    )
+    assert batching_parameters(parse_flags(["--enable_batching"])) == BatchingParameters()
+    assert batching_parameters(parse_flags([])) is None
+    with pytest.raises(InvalidArgument, match="without setting"):
+        batching_parameters(parse_flags([named]))
+    file.write_text("no_such_parameter: 1")
+    with pytest.raises(InvalidArgument, match="Invalid protobuf file"):
+        batching_parameters(parse_flags(["--enable_batching", named]))
+
+
+def test_monitoring_config(tmp_path: Path) -> None:
+    """Metrics are served where the file says, by default where the real server serves them."""
+    file = tmp_path / "monitoring.txt"
+    flags = parse_flags([f"--monitoring_config_file={file}"])
+    for text, path in (
+        ("prometheus_config { enable: true }", "/monitoring/prometheus/metrics"),
+        ('prometheus_config { enable: true path: "/m" }', "/m"),
+        ("prometheus_config { enable: false }", None),
+    ):
+        file.write_text(text)
+        assert metrics_path(flags) == path
+    assert metrics_path(parse_flags([])) is None
+    file.unlink()
+    with pytest.raises(InvalidArgument, match="Could not read"):
+        metrics_path(flags)

@@ -1,0 +1,137 @@
+"""SavedModels in sessions of their own."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from serving.deep_arrays import shape_of, shaped
+from serving.errors import Code, InvalidArgument, NotFound, ServingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.tensorflow
+
+
+@pytest.fixture(scope="module")
+def tf() -> Any:
+    """TensorFlow, which takes seconds to import."""
+    import tensorflow as imported  # noqa: ICN001, PLC0415
+
+    return imported
+
+
+@pytest.fixture(scope="module")
+def version(tf: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A version with a counter, a convolution, and an identity of any rank."""
+    module = tf.Module()
+    module.counter = tf.Variable(0.0)
+    module.kernel = tf.Variable(tf.ones([3, 3, 3, 2]))
+    spec = tf.TensorSpec
+
+    def convolve(image: Any) -> dict[str, Any]:
+        smaller = tf.nn.conv2d(image, module.kernel, 2, "VALID")
+        return {"y": tf.nn.max_pool2d(smaller, 3, 1, "VALID")}
+
+    signatures = {
+        "add": tf.function(
+            lambda x: {"y": module.counter.assign_add(x)}, [spec([], tf.float32, "x")]
+        ),
+        "convolve": tf.function(convolve, [spec([None, None, None, 3], tf.float32, "image")]),
+        "any": tf.function(
+            lambda x: {"y": x + module.counter * 0.0}, [spec(None, tf.float32, "x")]
+        ),
+    }
+    path = tmp_path_factory.mktemp("m") / "1"
+    tf.saved_model.save(module, str(path), signatures)
+    return path
+
+
+@pytest.fixture
+def servable(version: Path) -> Any:
+    """The version, loaded afresh."""
+    from serving.saved_model import SessionOptions, load_saved_model  # noqa: PLC0415  # TensorFlow
+
+    loaded = load_saved_model(version, SessionOptions())
+    yield loaded
+    loaded.close()
+
+
+def test_state_is_kept_under_concurrent_calls(servable: Any) -> None:
+    """What a signature assigns stays, and no call's addition is lost."""
+    one = {"x": np.float32(1).reshape(())}
+    with ThreadPoolExecutor(8) as pool:
+        sums = list(pool.map(lambda _: float(servable.run("add", one, 10)["y"]), range(200)))
+    assert max(sums) == 200
+    assert float(servable.run("add", {"x": np.zeros((), np.float32)}, 10)["y"]) == 200
+
+
+@pytest.mark.parametrize(
+    "shape", [(20, 20, 3), (1, 1, 20, 20, 3), (), (1, 5, 5, 3), (1, 20, 20, 4)]
+)
+def test_shapes_that_would_end_the_process_are_refused(servable: Any, shape: Any) -> None:
+    """An image of another rank, or too small, is an error; the next image is answered."""
+    with pytest.raises(InvalidArgument):
+        servable.run("convolve", {"image": np.zeros(shape, np.float32)}, 10)
+    for size in (20, 30):
+        image = np.ones((2, size, size, 3), np.float32)
+        assert servable.run("convolve", {"image": image}, 10)["y"].max() == 27
+
+
+def test_ranks_beyond_numpys(servable: Any) -> None:
+    """A tensor of 200 dimensions goes through the graph, sharing its state."""
+    deep = shaped(np.array([1.5, 2.5], np.float32), (1,) * 199 + (2,))
+    answer = servable.run("any", {"x": deep}, 10)["y"]
+    assert shape_of(answer) == (1,) * 199 + (2,)
+    assert answer.tolist() == [1.5, 2.5]
+
+
+def test_types_are_checked_against_the_graph(servable: Any) -> None:
+    """The wrong type is refused as the real server words it."""
+    with pytest.raises(InvalidArgument, match=r"Expects arg\[0\] to be float but int64 is"):
+        servable.run("any", {"x": np.array([1])}, 10)
+
+
+def test_what_cannot_be_loaded(tmp_path: Path, version: Path) -> None:
+    """No file, a broken file and missing tags each have their code and sentence."""
+    from serving.saved_model import SessionOptions, load_saved_model  # noqa: PLC0415  # TensorFlow
+
+    with pytest.raises(NotFound, match="Could not find SavedModel"):
+        load_saved_model(tmp_path, SessionOptions())
+    (tmp_path / "saved_model.pb").write_bytes(b"rubbish")
+    with pytest.raises(ServingError, match="Can't parse") as broken:
+        load_saved_model(tmp_path, SessionOptions())
+    assert broken.value.code is Code.DATA_LOSS
+    with pytest.raises(NotFound, match=r"matching supplied tags: \{ gpu \}"):
+        load_saved_model(version, SessionOptions(tags=("gpu",)))
+
+
+def test_warm_up(tf: Any, servable: Any, tmp_path: Path) -> None:
+    """Recorded requests are replayed; one that fails, or a broken file, fails the load."""
+    from tensorflow_serving.apis import prediction_log_pb2  # noqa: PLC0415  # TensorFlow
+
+    from serving.warmup import REQUESTS_FILE, warm_up  # noqa: PLC0415
+
+    log = prediction_log_pb2.PredictionLog()
+    request = log.predict_log.request
+    request.model_spec.signature_name = "add"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(2.0, tf.float32))
+    file = tmp_path / REQUESTS_FILE
+    warm_up(servable, tmp_path, 1)
+    file.parent.mkdir()
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        writer.write(log.SerializeToString())
+    warm_up(servable, tmp_path, 3)
+    assert float(servable.run("add", {"x": np.zeros((), np.float32)}, 10)["y"]) == 6
+    request.model_spec.signature_name = "nope"
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        writer.write(log.SerializeToString())
+    with pytest.raises(InvalidArgument, match='"nope" not found'):
+        warm_up(servable, tmp_path, 1)
+    file.write_bytes(b"no records" * 10)
+    with pytest.raises(ServingError, match="TFRecord format"):
+        warm_up(servable, tmp_path, 1)
