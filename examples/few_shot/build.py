@@ -39,13 +39,18 @@ def main() -> None:
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
         import tensorflow as tf  # noqa: PLC0415
 
-        from examples.few_shot.support_set import FewShotClassifier  # noqa: PLC0415
+        from examples.few_shot.support_set import (  # noqa: PLC0415
+            FewShotClassifier,
+            warmup_requests,
+        )
         from serving.export.versions import write_version  # noqa: PLC0415
+        from serving.export.warmup import write_requests  # noqa: PLC0415
     model = _application(config) if config.architecture else _digits_model(config)
     classifier = FewShotClassifier(_encoder(model, config), config)
 
     def write(folder: Path) -> None:
         tf.saved_model.save(classifier, str(folder), signatures=classifier.signatures())
+        write_requests(folder, config.servable, warmup_requests(config))
 
     folder = write_version(config.base_path, write, version=arguments.version)
     print(f"{config.name}: version {folder.name} is in {folder}", flush=True)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import keras
+    from tensorflow.core.framework.tensor_pb2 import TensorProto
 
     from model_config import ModelConfig
 
@@ -199,6 +200,21 @@ class FewShotClassifier(tf.Module):
             tf.ensure_shape(tf.io.parse_tensor(labels, tf.string), [None]),
             tf.ensure_shape(tf.io.parse_tensor(version, tf.int64), []),
         )
+
+
+def warmup_requests(config: ModelConfig) -> dict[str, dict[str, TensorProto]]:
+    """What a model server asks before it serves: the first run of a signature takes seconds. Nothing is taught by it."""
+    png = tf.io.encode_png(tf.zeros(image_shape(config), tf.uint8))
+    black = tf.make_tensor_proto([tf.io.encode_base64(png).numpy()], tf.string)
+    nothing = {
+        "support_images": tf.make_tensor_proto([], tf.string),
+        "support_labels": tf.make_tensor_proto([], tf.string),
+        "support_version": tf.make_tensor_proto(0, tf.int64),
+    }
+    return {
+        "decode_and_serve": {"images": black},
+        "serve_with_support_set": {"images": black, **nothing},
+    }
 
 
 def _frozen(features: keras.Model) -> tuple[Callable[[tf.Tensor], tf.Tensor], int]:

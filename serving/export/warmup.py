@@ -15,7 +15,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog, PredictLog
 from serving.export.image_graph import image_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from tensorflow.core.framework.tensor_pb2 import TensorProto
@@ -31,28 +31,31 @@ def write_warmup(version: Path, config: ModelConfig, signatures: Iterable[str]) 
         config: Says the servable and the image's size.
         signatures: Those that the version has.
     """
-    images = {"serving_default": _float_image(config), "pixels": _raw_image(config)}
+    shape = image_shape(config)
+    # One value stands for all in a TensorProto with a shape: the file stays small.
+    images = {
+        "serving_default": {"input_image": tf.make_tensor_proto(0.0, tf.float32, [1, *shape])},
+        "pixels": {"pixels": tf.make_tensor_proto([bytes(math.prod(shape))], tf.string)},
+    }
+    asked = {name: images[name] for name in images if name in set(signatures)}
+    write_requests(version, config.servable, asked)
+
+
+def write_requests(
+    version: Path, servable: str, requests: Mapping[str, Mapping[str, TensorProto]]
+) -> None:
+    """Write requests: signature -> input -> tensor."""
     path = version / "assets.extra" / "tf_serving_warmup_requests"
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as records:
-        for signature in images.keys() & set(signatures):
-            log = _predict_log(config.servable, signature, images[signature])
-            records.write(log.SerializeToString())
+        for signature, inputs in requests.items():
+            records.write(_predict_log(servable, signature, inputs).SerializeToString())
 
 
-def _predict_log(servable: str, signature: str, image: tuple[str, TensorProto]) -> PredictionLog:
+def _predict_log(servable: str, signature: str, inputs: Mapping[str, TensorProto]) -> PredictionLog:
     request = PredictRequest()
     request.model_spec.name = servable
     request.model_spec.signature_name = signature
-    name, tensor = image
-    request.inputs[name].CopyFrom(tensor)
+    for name, tensor in inputs.items():
+        request.inputs[name].CopyFrom(tensor)
     return PredictionLog(predict_log=PredictLog(request=request))
-
-
-def _float_image(config: ModelConfig) -> tuple[str, TensorProto]:
-    """One value stands for all in a TensorProto with a shape: the file stays small."""
-    return "input_image", tf.make_tensor_proto(0.0, tf.float32, [1, *image_shape(config)])
-
-
-def _raw_image(config: ModelConfig) -> tuple[str, TensorProto]:
-    return "pixels", tf.make_tensor_proto([bytes(math.prod(image_shape(config)))], tf.string)

@@ -3,20 +3,19 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.end_to_end.disturbance import Traffic, processes
 from tests.end_to_end.pages import Checkout, commands
 from tests.processes import ROOT, free_port, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(420)]
 
@@ -94,57 +93,20 @@ class Deployment:
         status, answer = self.call("POST", "predict/?top=9", query)
         return status, {label for label, _, _ in answer} if status == 200 else set()
 
-    def processes(self, matches: Callable[[str, str], bool]) -> list[int]:
-        """Processes by their command line and environment."""
-        found = []
-        for folder in Path("/proc").iterdir():
-            try:
-                command = (folder / "cmdline").read_text()
-                if matches(command, (folder / "environ").read_text()):
-                    found.append(int(folder.name))
-            except (OSError, ValueError):
-                continue
-        return found
-
     def servers(self, port: int) -> list[int]:
         """The processes of the replica on `port`, its tether included."""
-        return self.processes(lambda command, _: f"--rest_api_port={port}" in command)
+        return processes(lambda command, _: f"--rest_api_port={port}" in command)
 
     def routers(self) -> list[int]:
         """The processes of the router: the first is the oldest."""
         port = self.checkout.env["PORT"]
-        return sorted(
-            self.processes(
-                lambda command, env: "flask_server" in command and f"\0PORT={port}\0" in env
-            )
+        return processes(
+            lambda command, env: "flask_server" in command and f"\0PORT={port}\0" in env
         )
 
     def processes_left(self) -> list[int]:
         """Every process of this deployment but the supervisor."""
         return [*self.routers(), *self.servers(self.ports[0]), *self.servers(self.ports[1])]
-
-
-class Traffic:
-    """Asks without a pause, and remembers what was answered."""
-
-    def __init__(self, deployment: Deployment) -> None:
-        self.answers: list[tuple[int, set[str]]] = []
-        self._deployment = deployment
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self.answers.append(self._deployment.labels())
-            time.sleep(0.02)
-
-    def __enter__(self) -> Traffic:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
 
 def kill(processes: list[int]) -> None:
@@ -162,7 +124,7 @@ def test_what_was_taught_outlives_every_process(tmp_path: Path, saved_models: Pa
         deployment.teach("six")
         deployment.teach("seven")
         assert deployment.labels() == (200, {"six", "seven"})
-        with Traffic(deployment) as traffic:
+        with Traffic(deployment.labels) as traffic:
             for port in deployment.ports:
                 kill(deployment.servers(port))
                 back = f"http://127.0.0.1:{port}/v1/models/fewshot"

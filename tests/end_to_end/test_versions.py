@@ -1,20 +1,21 @@
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shutil
 import signal
 import subprocess
-import threading
-import time
 import urllib.request
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.end_to_end.disturbance import Traffic, processes
 from tests.end_to_end.pages import Checkout, commands
 from tests.processes import ROOT, Program, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(420)]
 
@@ -57,29 +58,6 @@ def version_of(checkout: Checkout, query: str = "") -> str | None:
         return None
 
 
-class Traffic:
-    """Asks without a pause, and remembers who answered."""
-
-    def __init__(self, checkout: Checkout, query: str) -> None:
-        self.versions: list[str | None] = []
-        self._ask = lambda: self.versions.append(version_of(checkout, query))
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self._ask()
-            time.sleep(0.02)
-
-    def __enter__(self) -> Traffic:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-
 def test_the_page_promotes_compares_and_goes_back(checkout: Checkout) -> None:
     """The page's commands, run in their order against `make run`, do what it says."""
     with checkout.started("--only", "digits", model="digits"):
@@ -103,7 +81,7 @@ def test_labels_move_under_traffic(checkout: Checkout) -> None:
     base_path = checkout.folder / "saved_models" / "digits"
     with checkout.started("--only", "digits", model="digits"):
         checkout.run(f"{VERSIONS} promote digits 1 stable")
-        with Traffic(checkout, "?version_label=stable") as traffic:
+        with Traffic(lambda: version_of(checkout, "?version_label=stable")) as traffic:
             for version in (2, 3):
                 add_version(checkout, version)
                 checkout.run(f"{VERSIONS} promote digits {version} stable")
@@ -112,9 +90,11 @@ def test_labels_move_under_traffic(checkout: Checkout) -> None:
             add_version(checkout, 4, broken=True)
             with pytest.raises(AssertionError, match="cannot be loaded"):
                 checkout.run(f"{VERSIONS} promote digits 4 stable")
-            wait_until(lambda: traffic.versions[-1] == "2", seconds=10, what="version 2 is stable")
+            wait_until(lambda: traffic.answers[-1] == "2", seconds=10, what="version 2 is stable")
         assert json.loads((base_path / "version_labels.json").read_text()) == {"stable": [2]}
-    assert [version for version, _ in itertools.groupby(traffic.versions)] == ["1", "2", "3", "2"]
+    met = [traffic.answers.index(version) for version in ("1", "2", "3")]
+    assert met == sorted(met)
+    assert set(traffic.answers) == {"1", "2", "3"}
 
 
 def wait_for_labels(checkout: Checkout, **expected: str) -> None:
@@ -134,19 +114,13 @@ def kill_all(program: Program, checkout: Checkout) -> None:
     wait_until(lambda: not processes_in(here), seconds=60, what="no orphan is left")
 
 
-def processes_in(folder: str) -> list[int]:
-    """Servers that were started with this folder as their state."""
-    found = []
-    for process in Path("/proc").iterdir():
-        try:
-            command = (process / "cmdline").read_text()
-            if ("serving" in command or "flask_server" in command) and folder in (
-                process / "environ"
-            ).read_text():
-                found.append(int(process.name))
-        except (OSError, ValueError):
-            continue
-    return found
+def processes_in(folder: str, *, command: str = "") -> list[int]:
+    """Servers that were started with this folder as their state, and with `command` in their command line."""
+    return processes(
+        lambda line, env: (
+            ("serving" in line or "flask_server" in line) and folder in env and command in line
+        )
+    )
 
 
 def test_labels_outlive_every_process(checkout: Checkout) -> None:
@@ -155,8 +129,7 @@ def test_labels_outlive_every_process(checkout: Checkout) -> None:
     with checkout.started("--only", "digits", model="digits") as supervisor:
         checkout.run(f"{VERSIONS} promote digits 1 stable")
         checkout.run(f"{VERSIONS} promote digits 2 canary")
-        server = [p for p in processes_in(str(checkout.folder)) if "rest_api_port" in command_of(p)]
-        for process in server:
+        for process in processes_in(str(checkout.folder), command="rest_api_port"):
             os.kill(process, signal.SIGKILL)
         wait_for_labels(checkout, stable="1", canary="2")
         add_version(checkout, 3)
@@ -172,11 +145,3 @@ def test_labels_outlive_every_process(checkout: Checkout) -> None:
         kill_all(supervisor, checkout)
     with checkout.started("--only", "digits", model="digits"):
         wait_for_labels(checkout, stable="3", canary="2")
-
-
-def command_of(process: int) -> str:
-    """The command line of a process; nothing if it has just ended."""
-    try:
-        return Path(f"/proc/{process}/cmdline").read_text()
-    except OSError:
-        return ""

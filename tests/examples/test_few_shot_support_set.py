@@ -18,7 +18,11 @@ pytestmark = pytest.mark.tensorflow
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 
-from examples.few_shot.support_set import SHARPNESS, FewShotClassifier  # noqa: E402
+from examples.few_shot.support_set import (  # noqa: E402
+    SHARPNESS,
+    FewShotClassifier,
+    warmup_requests,
+)
 from tests.serving.bare_session import BareSession  # noqa: E402
 
 if TYPE_CHECKING:
@@ -169,6 +173,15 @@ def test_a_set_that_comes_along_is_used_and_kept(served: BareSession) -> None:
     again = served.run_named("decode_and_serve", images=[picture(BLUE)])
     assert first["classes"].tolist() == again["classes"].tolist() == [[b"blue", b"red"]]
     assert first["support_version"].tolist() == again["support_version"].tolist() == [7]
+
+
+def test_warming_up_teaches_nothing(served: BareSession, folder: Path) -> None:
+    """The requests that a server runs before it serves leave the support set empty, with version 0."""
+    config = ModelConfig(name="f", servable="f", base_path=folder.parent, input_size=(8, 8))
+    for signature, inputs in warmup_requests(config).items():
+        served.run_named(signature, **{k: tf.make_ndarray(v) for k, v in inputs.items()})
+    held = served.run_named("get_support_set", labels=[])
+    assert (held["labels"].tolist(), held["support_version"]) == ([], 0)
 
 
 def test_concurrent_teachers_lose_nothing(served: BareSession) -> None:

@@ -35,6 +35,8 @@ class ToyModel:
     delay_seconds: float = 0.0
     answer: tuple[int, bytes] | None = None
     """Status and body to answer every prediction with instead."""
+    reversed_version: int | None = None
+    """A version that gives its scores in the opposite order."""
     slow_version: int | None = None
     """A version whose predictions wait until `released` is set."""
     released: threading.Event = field(default_factory=threading.Event)
@@ -107,12 +109,16 @@ class _Handler(BaseHTTPRequestHandler):
         )
         if match is None or self.version(match.group(2)) is None:
             return self.answer(404, {"error": "Servable not found"})
-        if model.slow_version is not None and self.version(match.group(2)) == model.slow_version:
+        version = self.version(match.group(2))
+        if version == model.slow_version:
             model.released.wait(30)
         time.sleep(model.delay_seconds)
         if model.answer is not None:
             return self.answer(*model.answer)
-        return self.answer(200, {"predictions": [colours(one) for one in body["instances"]]})
+        rows = [colours(one) for one in body["instances"]]
+        if version == model.reversed_version:
+            rows = [row[::-1] for row in rows]
+        return self.answer(200, {"predictions": rows})
 
 
 class ToyModelServer(ThreadingHTTPServer):
