@@ -49,9 +49,13 @@ exec chroot "$@"
 
 
 def needs_namespaces() -> pytest.MarkDecorator:
-    """Skips where a mount namespace cannot be made."""
-    possible = os.geteuid() == 0 and shutil.which("unshare") is not None
-    return pytest.mark.skipif(not possible, reason="needs root and unshare (util-linux)")
+    """Skips where no mount and network namespaces can be made: without root, or in a container without its powers."""
+    unshare = shutil.which("unshare")
+    command = [str(unshare), "--mount", "--net", "true"]
+    possible = unshare is not None and subprocess.run(command, check=False).returncode == 0
+    return pytest.mark.skipif(
+        not possible, reason="needs the right to make namespaces (root) and unshare (util-linux)"
+    )
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deploy.container import needs_namespaces
 from tests.processes import running_command
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ SUBNET = "10.213.57"
 """Lives only inside the namespaces; this machine's own network is not touched."""
 
 
-def needs_hosts() -> pytest.MarkDecorator:
-    """Skips where namespaces cannot be made."""
-    possible = os.geteuid() == 0 and shutil.which("ip") is not None
-    return pytest.mark.skipif(not possible, reason="needs root and ip (package iproute2)")
+def needs_hosts() -> list[pytest.MarkDecorator]:
+    """Skips where hosts cannot be made."""
+    without_ip = shutil.which("ip") is None
+    return [needs_namespaces(), pytest.mark.skipif(without_ip, reason="needs ip (iproute2)")]
 
 
 def ip(*words: str) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.processes import Program
 
-pytestmark = [pytest.mark.deployment, needs_hosts()]
+pytestmark = [pytest.mark.deployment, *needs_hosts()]
 
 LOAD = Path(__file__).with_name("load.py")
 TOY = Path(toy_model_server.__file__)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.deploy.conftest import Manifests
     from tests.deploy.hosts import Host
 
-pytestmark = [pytest.mark.deployment, needs_hosts()]
+pytestmark = [pytest.mark.deployment, *needs_hosts()]
 
 TOY = Path(toy_model_server.__file__)
 WITH_NAMES = 'mount --bind "$NAMES" /etc/hosts; exec "$@"'
