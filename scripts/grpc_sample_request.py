@@ -35,8 +35,7 @@ def main() -> None:
     deployment = read_models(arguments.models)
     config = pick_model(deployment, arguments.model or next(iter(deployment.models)))
     image = read_image(arguments.image)
-    with tensorflow_chatter_hidden():
-        scores = predicted_scores(arguments.server, config, image)
+    scores = predicted_scores(arguments.server, config, image)
     print_labels(top_labels(scores, arguments.top or config.top, config.labels))
 
 
@@ -55,9 +54,13 @@ def predicted_scores(server: str, config: ModelConfig, image: bytes) -> np.ndarr
         UserError: it does not answer, or not with scores.
     """
     # These import TensorFlow, which takes seconds: nobody should wait for that to read --help.
-    import grpc  # noqa: PLC0415
-    import tensorflow as tf  # noqa: PLC0415
-    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # noqa: PLC0415
+    with tensorflow_chatter_hidden():
+        import grpc  # noqa: PLC0415
+        import tensorflow as tf  # noqa: PLC0415
+        from tensorflow_serving.apis import (  # noqa: PLC0415
+            predict_pb2,
+            prediction_service_pb2_grpc,
+        )
 
     request = predict_pb2.PredictRequest()
     request.model_spec.name = config.servable

@@ -147,7 +147,6 @@ class Manager:
                 self._aspire(name, {})
             self._changed.notify_all()
         self._loaders.shutdown(wait=False, cancel_futures=True)
-        self._unloaders.shutdown(wait=False)
 
     # ------------------------------------------------------------------ how; the lock is held
     def _find(self, target: Target) -> Version:

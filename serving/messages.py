@@ -13,6 +13,7 @@ from tensorflow_serving.apis.classification_pb2 import ClassificationResult
 from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
 from serving.classify_regress import classify, regress
+from serving.deep_arrays import shape_of
 from serving.errors import InvalidArgument
 from serving.servable import DEFAULT_SIGNATURE, signature_of
 
@@ -45,7 +46,7 @@ def run_predict(
 def fill_outputs(response: PredictResponse, outputs: Mapping[str, Array]) -> None:
     """Put arrays into a `PredictResponse`."""
     for key, array in outputs.items():
-        response.outputs[key].CopyFrom(tf.make_tensor_proto(array, shape=array.shape))
+        response.outputs[key].CopyFrom(tf.make_tensor_proto(array, shape=shape_of(array)))
 
 
 def run_classify(

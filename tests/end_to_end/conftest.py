@@ -65,7 +65,7 @@ def _train(models: Path) -> None:
 
 @contextmanager
 def _model_server(folder: Path, port: int) -> Iterator[None]:
-    flags = (f"--rest_api_port={port}", "--model_name=digits")
+    flags = ("--port=0", f"--rest_api_port={port}", "--model_name=digits")
     base = f"--model_base_path={folder / 'digits'}"
     with running("-m", "serving", *flags, base, log=folder / "serving.log") as server:
         server.wait_for(f"http://127.0.0.1:{port}/v1/models/digits", seconds=120)

@@ -39,7 +39,7 @@ def test_functions_of_ones_own_serve_a_model_that_somebody_else_exported(tmp_pat
     env = {"MODELS_FILE": str(tmp_path / "models.toml"), "PORT": router.rsplit(":", 1)[1]}
     with running("-c", BUILD, log=tmp_path / "build.log", cwd=tmp_path) as build:
         assert build.process.wait(timeout=180) == 0, build.output()
-    serve = ("-m", "serving", f"--rest_api_port={port}", "--model_name=retina")
+    serve = ("-m", "serving", "--port=0", f"--rest_api_port={port}", "--model_name=retina")
     with ExitStack() as stack:
         base_path = f"--model_base_path={tmp_path / 'saved_models' / 'retina'}"
         server = stack.enter_context(running(*serve, base_path, log=tmp_path / "serving.log"))

@@ -37,7 +37,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path,
     )
     assert export.returncode == 0, export.stderr
     env = {"MODELS_FILE": str(folder / "models.toml"), "PORT": router.rsplit(":", 1)[1]}
-    serve = ["-m", "serving", f"--rest_api_port={port}", "--model_name=tiny"]
+    serve = ["-m", "serving", "--port=0", f"--rest_api_port={port}", "--model_name=tiny"]
     with ExitStack() as stack:
         server = stack.enter_context(
             running(*serve, f"--model_base_path={folder / 'tiny'}", log=folder / "serving.log")
