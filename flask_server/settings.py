@@ -59,12 +59,6 @@ def _seconds(raw: str) -> float:
     return value
 
 
-def _yes_no(raw: str) -> bool:
-    if raw.lower() not in ("1", "true", "yes", "0", "false", "no"):
-        raise ValueError("write 1 or 0")
-    return raw.lower() in ("1", "true", "yes")
-
-
 def _hosts(raw: str) -> tuple[str, ...]:
     hosts = _list(raw)
     for host in hosts:
@@ -115,9 +109,6 @@ class Settings:
     )
     threads: int = field(
         default=64, metadata=_told(_whole, "requests that one process answers at once")
-    )
-    exit_with_parent: bool = field(
-        default=False, metadata=_told(_yes_no, "end when the process that started it ends")
     )
     log_level: str = field(
         default="info", metadata=_told(_log_level, "the least important lines that are logged")
@@ -259,11 +250,4 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", help="address to listen on (HOST)")
     parser.add_argument("--port", help="port to listen on (PORT)")
     parser.add_argument("--models", dest="models_file", help="the models file (MODELS_FILE)")
-    parser.add_argument(
-        "--exit-with-parent",
-        "--exit_with_parent",
-        action="store_const",
-        const="1",
-        help="end when the process that started it ends (EXIT_WITH_PARENT)",
-    )
     return parser

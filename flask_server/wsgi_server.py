@@ -97,10 +97,6 @@ class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 class RouterArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     """The parent of the workers."""
 
-    def __init__(self, server: Server) -> None:
-        self._started_by = os.getppid()
-        super().__init__(server)
-
     def handle_hup(self) -> None:
         """Read the models file again; if it is right, let each worker do the same."""
         try:
@@ -121,13 +117,6 @@ class RouterArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
                     socket.SHUT_RDWR
                 )  # refused from now on; a mere close would reset them later
         super().stop(graceful)
-
-    def manage_workers(self) -> None:
-        """Called about every second: also ends with the process that started this one, where that is wanted."""
-        if self.app.settings.exit_with_parent and os.getppid() != self._started_by:
-            _log.info("the process that started this one has ended")
-            raise StopIteration
-        super().manage_workers()
 
 
 def _gunicorn_settings(settings: Settings) -> dict[str, Any]:

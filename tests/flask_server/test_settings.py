@@ -24,8 +24,8 @@ def test_defaults() -> None:
 def test_flag_before_environment_before_default() -> None:
     """A flag counts before an environment variable, that before the default; an empty one says nothing."""
     env = {"PORT": "81", "HOST": "0.0.0.0", "WORKERS": "", "CORS_ORIGINS": "https://a, https://b"}
-    settings = load_settings(["--port", "82", "--exit-with-parent"], env)
-    assert (settings.port, settings.host, settings.exit_with_parent) == (82, "0.0.0.0", True)
+    settings = load_settings(["--port", "82"], env)
+    assert (settings.port, settings.host) == (82, "0.0.0.0")
     assert settings.cors_origins == ("https://a", "https://b")
     assert settings.workers == load_settings([], {}).workers
 

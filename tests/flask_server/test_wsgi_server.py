@@ -20,7 +20,7 @@ import orjson
 import pytest
 
 from tests.flask_server.running_router import PATH, POST, RED, started, table
-from tests.processes import ROOT, free_port, running, wait_until
+from tests.processes import ROOT, free_port, wait_until
 
 if TYPE_CHECKING:
     from tests.flask_server.toy_model_server import ToyModelServer
@@ -131,24 +131,6 @@ def test_stopping_under_load(tmp_path: Path, toy: ToyModelServer) -> None:
         # Reset is who had been queued by the kernel, but not yet accepted, at that very instant.
         assert set(ends) <= {ConnectionRefusedError, ConnectionResetError}
         assert router.program.process.wait(15) == 0
-
-
-def test_ends_with_its_parent(tmp_path: Path, toy: ToyModelServer) -> None:
-    """With --exit-with-parent no router is left after its parent is killed."""
-    models_file = tmp_path / "models.toml"
-    models_file.write_text(table(toy))
-    port = free_port()
-    parent = (
-        "import subprocess, sys, time\n"
-        f"subprocess.Popen([sys.executable, '-m', 'flask_server', '--port', '{port}', '--exit-with-parent'])\n"
-        "time.sleep(60)"
-    )
-    env = {"MODELS_FILE": str(models_file), "DRAIN_SECONDS": "0"}
-    with running("-c", parent, log=tmp_path / "log", env=env) as program:
-        program.wait_for(f"http://127.0.0.1:{port}/livez")
-        os.kill(program.process.pid, signal.SIGKILL)
-        program.process.wait()
-        wait_until(lambda: not _listens(port), seconds=10, what="the router has ended")
 
 
 def _listens(port: int) -> bool:
