@@ -124,12 +124,15 @@ def processes_in(folder: str, *, command: str = "") -> list[int]:
 
 
 def test_labels_outlive_every_process(checkout: Checkout) -> None:
-    """Kill -9 of the model server, of a promotion in its middle, and of the supervisor: the labels are as promised."""
+    """Kill -9 of the model server, of the router, of a promotion in its middle, and of the supervisor: the labels are as promised."""
     add_version(checkout, 2)
     with checkout.started("--only", "digits", model="digits") as supervisor:
         checkout.run(f"{VERSIONS} promote digits 1 stable")
         checkout.run(f"{VERSIONS} promote digits 2 canary")
         for process in processes_in(str(checkout.folder), command="rest_api_port"):
+            os.kill(process, signal.SIGKILL)
+        wait_for_labels(checkout, stable="1", canary="2")
+        for process in processes_in(str(checkout.folder), command="flask_server"):
             os.kill(process, signal.SIGKILL)
         wait_for_labels(checkout, stable="1", canary="2")
         add_version(checkout, 3)
