@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import (
-    convert_variables_to_constants_v2,
-)
 
 from serving.export.image_graph import (
     RESIZE_FILTERS,
@@ -91,23 +88,31 @@ def _signature(compute: Computation, spec: tf.TensorSpec, output: str) -> Signat
 
 
 def _scorer(model: keras.Model, spec: tf.TensorSpec, module: tf.Module) -> Computation:
-    """The model as one function: frozen to constants, or with its variables tracked by `module`.
+    """The model as one function, whose weights hang on `module`: constants, or variables where they are too many."""
+    size = _size_bytes(variable.value for variable in model.variables)
+    compute = (_frozen if size <= FREEZE_LIMIT_BYTES else _with_variables)(model, module)
 
-    TensorFlow folds batch norms into constants when it loads a frozen graph, which makes it faster.
+    def score(input_image: tf.Tensor) -> tf.Tensor:
+        return tf.cast(compute(input_image), tf.float32)
+
+    return cast(Computation, tf.function(score, input_signature=[spec], autograph=False))
+
+
+def _frozen(model: keras.Model, module: tf.Module) -> Computation:
+    """TensorFlow folds batch norms into constants when it loads a graph, and packs them once, which makes it faster.
+
+    As captured tensors they stand in the main graph, once; inside the functions they would be copied with each.
     """
+    weights = [tf.constant(variable.value) for variable in model.trainable_variables]
+    others = [tf.constant(variable.value) for variable in model.non_trainable_variables]
+    module.model_constants = [*weights, *others]
+    return lambda image: model.stateless_call(weights, others, image, training=False)[0]
 
-    def compute(input_image: tf.Tensor) -> tf.Tensor:
-        return tf.cast(model(input_image, training=False), tf.float32)
 
-    score = tf.function(compute, input_signature=[spec], autograph=False)
-    variables = [variable.value for variable in model.variables]
-    if _size_bytes(variables) > FREEZE_LIMIT_BYTES:
-        # A Keras 3 model is no trackable of TensorFlow's: its variables must hang on the module themselves.
-        module.model_variables = variables
-        return cast(Computation, score)
-    concrete = score.get_concrete_function()
-    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
-    return lambda image: tf.ensure_shape(frozen(image)[0], concrete.outputs[0].shape)
+def _with_variables(model: keras.Model, module: tf.Module) -> Computation:
+    """A Keras 3 model is no trackable of TensorFlow's: its variables must hang on the module themselves."""
+    module.model_variables = [variable.value for variable in model.variables]
+    return lambda image: model(image, training=False)
 
 
 def _size_bytes(variables: Iterable[tf.Variable]) -> int:
