@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from model_config import ConfigError
 from supervisor import ports
 from supervisor.child import Command
+from supervisor.threads import thread_flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -117,6 +118,7 @@ def server_command(server: ServerPlan, options: Options, config_file: Path) -> C
             # A version that cannot be loaded is known as such after seconds, not after five minutes.
             "--max_num_load_retries=2",
             "--load_retry_interval_micros=2000000",
+            *thread_flags(server.models, options.model_server_flags),
             *options.model_server_flags,
         ),
         env={},
