@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from serving.json_values import JsonObject
+from serving.json_values import JsonObject, NeedsExactValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,11 @@ _CONTROLS = {i: f"\\u{i:04X}" for i in range(32)} | {
 
 
 def echo(value: JsonValue) -> str:
-    """The first 256 characters of a value, lists on one line, objects indented."""
+    """The first 256 characters of a value, lists on one line, objects indented.
+
+    Raises:
+        NeedsExactValues: it holds a block of numbers.
+    """
     parts, length = [], 0
     for part in _parts(value, 1):
         parts.append(part)
@@ -55,9 +59,11 @@ def _parts(value: JsonValue, level: int) -> Iterator[str]:
 def _nested(value: JsonValue, level: int) -> Iterator[str]:
     if isinstance(value, JsonObject):
         yield from _object(value, level)
-    elif isinstance(value, list | np.ndarray):
+    elif isinstance(value, np.ndarray):
+        raise NeedsExactValues
+    elif isinstance(value, list):
         yield "["
-        for index, item in enumerate(value if isinstance(value, list) else value.tolist()):
+        for index, item in enumerate(value):
             yield ", " if index else ""
             yield from _nested(item, level + 1)
         yield "]"

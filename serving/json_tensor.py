@@ -15,7 +15,7 @@ from serving.b64 import decode_b64
 from serving.deep_arrays import shaped
 from serving.errors import InvalidArgument, Unimplemented
 from serving.json_echo import echo
-from serving.json_values import JsonObject, JsonValue, b64_text, type_name
+from serving.json_values import JsonObject, JsonValue, NeedsExactValues, b64_text, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,10 +36,6 @@ _INTEGERS: dict[str, tuple[type[np.generic], range]] = {
     "uint32": (np.uint32, range(2**32)),
     "uint64": (np.uint64, range(2**64)),
 }
-
-
-class NeedsExactValues(Exception):
-    """A block that was read in bulk does not tell how each of its numbers was written."""
 
 
 def tensor_from(value: JsonValue, name: str, dtype: str) -> Array:

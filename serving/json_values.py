@@ -14,6 +14,10 @@ from serving.servable import Array
 JsonValue = Union[None, bool, int, float, str, "list[JsonValue]", "JsonObject", Array]
 
 
+class NeedsExactValues(Exception):
+    """A block that was read in bulk does not tell how each of its numbers was written."""
+
+
 class JsonObject:
     """An object as it was written: its members in order, duplicate keys and all."""
 

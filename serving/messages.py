@@ -15,7 +15,7 @@ from tensorflow_serving.apis.regression_pb2 import RegressionResult
 from serving.classify_regress import classify, regress
 from serving.deep_arrays import shape_of
 from serving.errors import InvalidArgument
-from serving.servable import DEFAULT_SIGNATURE, signature_of
+from serving.servable import DEFAULT_SIGNATURE, check_input_names, signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ def run_predict(
     """
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
     signature = signature_of(servable, name)
-    _check_inputs(signature, request.inputs.keys())
+    check_input_names(signature, request.inputs)
     wanted = _checked_filter(signature, request.output_filter)
     inputs = {key: _array(tensor) for key, tensor in request.inputs.items()}
     outputs = servable.run(name, inputs, timeout_seconds)
@@ -114,17 +114,6 @@ def examples_in(source: Input) -> Array:
     array = np.empty(len(serialized), object)
     array[:] = serialized
     return array
-
-
-def _check_inputs(signature: Signature, names: Iterable[str]) -> None:
-    given = set(names)
-    if given != signature.inputs.keys():
-        extra = ",".join(sorted(given - signature.inputs.keys()))
-        missing = ",".join(sorted(signature.inputs.keys() - given))
-        raise InvalidArgument(
-            f"input size does not match signature: {len(given)}!={len(signature.inputs)} "
-            f"Sent extra: {{{extra}}}. Missing but required: {{{missing}}}."
-        )
 
 
 def _checked_filter(signature: Signature, output_filter: Iterable[str]) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from serving.classify_regress import classify, regress
@@ -16,9 +15,10 @@ from serving.errors import InvalidArgument
 from serving.examples import examples_of
 from serving.json_echo import echo
 from serving.json_reader import read
+from serving.json_values import NeedsExactValues
 from serving.json_writer import classify_response, predict_response, regress_response
 from serving.paths import Inference, Metadata, Status
-from serving.servable import DEFAULT_SIGNATURE, signature_of
+from serving.servable import DEFAULT_SIGNATURE, check_input_names, signature_of
 from serving.tensor_json import tensors_of
 
 if TYPE_CHECKING:
@@ -70,15 +70,20 @@ class RestApi:
 
     def predict(self, target: Target, body: bytes, seen: Seen) -> bytes:
         """Run any signature on rows (`instances`) or columns (`inputs`)."""
-        document = read(body)
+        try:
+            return self._predict(target, read(body), seen)
+        except NeedsExactValues:  # there is a mistake to be told, number by number
+            return self._predict(target, read(body, in_bulk=False), seen)
+
+    def _predict(self, target: Target, document: JsonObject, seen: Seen) -> bytes:
         name = _signature_name(document) or DEFAULT_SIGNATURE
         with self.manager.use(target) as used:
             seen.version = used.version
             signature = signature_of(used.servable, name)
             if not signature.inputs:
                 raise InvalidArgument(f"Failed to get input map for signature: {name}")
-            reread = partial(read, body, in_bulk=False)
-            layout, inputs = tensors_of(document, reread, signature.inputs)
+            layout, inputs = tensors_of(document, signature.inputs)
+            check_input_names(signature, inputs)
             outputs = used.servable.run(name, inputs, self.timeout_seconds)
         return predict_response(outputs, layout)
 

@@ -15,7 +15,7 @@ import numpy as np
 from serving.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -97,3 +97,21 @@ def signature_of(servable: Servable, name: str) -> Signature:
     except KeyError:
         message = f'Serving signature name: "{name}" not found in signature def'
         raise InvalidArgument(message) from None
+
+
+def check_input_names(signature: Signature, given: Collection[str]) -> None:
+    """Hold the names of the inputs that are there to those that a signature wants.
+
+    Raises:
+        InvalidArgument: some are missing, or too many.
+    """
+    wanted, there = set(signature.inputs), set(given)
+    if wanted != there:
+        sets = [
+            ",".join(sorted(names)) for names in (there, wanted, there - wanted, wanted - there)
+        ]
+        raise InvalidArgument(
+            f"input size does not match signature: {len(there)}!={len(wanted)} "
+            f"len({{{sets[0]}}}) != len({{{sets[1]}}}). Sent extra: {{{sets[2]}}}. "
+            f"Missing but required: {{{sets[3]}}}."
+        )

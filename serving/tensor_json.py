@@ -14,11 +14,11 @@ import numpy as np
 from serving.deep_arrays import shape_of, shaped
 from serving.errors import InvalidArgument, ServingError
 from serving.json_echo import echo
-from serving.json_tensor import RANK_MAX, NeedsExactValues, tensor_from
+from serving.json_tensor import RANK_MAX, tensor_from
 from serving.json_values import JsonObject, JsonValue, b64_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from serving.servable import Array, TensorSpec
 
@@ -27,14 +27,11 @@ if TYPE_CHECKING:
 Format = Literal["row", "column"]
 
 
-def tensors_of(
-    document: JsonObject, reread: Callable[[], JsonObject], specs: Specs
-) -> tuple[Format, dict[str, Array]]:
+def tensors_of(document: JsonObject, specs: Specs) -> tuple[Format, dict[str, Array]]:
     """Make the input tensors of a predict request.
 
     Args:
         document: the request's JSON.
-        reread: gives the same document with every number as it was written, for messages.
         specs: the inputs of the signature.
 
     Returns:
@@ -42,14 +39,8 @@ def tensors_of(
 
     Raises:
         ServingError: the document does not fit the signature.
+        NeedsExactValues: perhaps it does not, and holds blocks of numbers; read it without.
     """
-    try:
-        return _tensors(document, specs)
-    except NeedsExactValues:
-        return _tensors(reread(), specs)
-
-
-def _tensors(document: JsonObject, specs: Specs) -> tuple[Format, dict[str, Array]]:
     if "instances" in document:
         if "inputs" in document:
             raise InvalidArgument(

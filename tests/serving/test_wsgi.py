@@ -74,6 +74,9 @@ def toy(model: str, number: int, path: Path) -> Toy:
     del path
     if model == "bytes":
         return echoing("string")
+    if model == "two":
+        both = Signature({"a": spec("string"), "b": spec()}, {"y": spec()})
+        return Toy({"serving_default": (both, lambda inputs: {"y": inputs["b"]})})
     if model == "errors":
         return Toy({"serving_default": (Signature({"x": spec()}, {"y": spec()}), failing)})
     if model == "slow":
@@ -100,7 +103,7 @@ def waiting(inputs: Mapping[str, Array]) -> dict[str, Array]:
 def api(tmp_path: Path) -> Iterator[Api]:
     """Toy models behind a real port, metrics and CORS on."""
     manager = Manager(toy, LoadOptions())
-    for name in ("m", "bytes", "errors", "slow"):
+    for name in ("m", "bytes", "two", "errors", "slow"):
         add_version(tmp_path / name, 2)
     manager.configure([ServedModel(folder.name, folder) for folder in tmp_path.iterdir()])
     assert manager.wait_until_available(10)
@@ -216,6 +219,24 @@ def test_metrics(api: Api) -> None:
     labels = 'model_name="m",API="predict",entrypoint="REST"'
     assert f":tensorflow:serving:request_latency_count{{{labels}}} 2" in lines
     assert api.ask("GET", f"{METRICS}?x=1").status == 400
+
+
+def test_values_are_echoed_as_they_were_written(api: Api) -> None:
+    """A message shows integers as integers, however large the request was."""
+    numbers = ", ".join(["1", "2.5"] * 1000)
+    body = f'{{"signature_name": 5, "instances": [{numbers}]}}'.encode()
+    told = api.ask("POST", "/v1/models/m:predict", body).json()["error"]
+    assert '"instances": [1, 2.5, 1, 2.5' in told
+    body = f'{{"inputs": [1], "instances": [{numbers}]}}'.encode()
+    told = api.ask("POST", "/v1/models/m:predict", body).json()["error"]
+    assert '"instances": [1, 2.5, 1, 2.5' in told
+
+
+def test_inputs_that_are_missing_are_named(api: Api) -> None:
+    """A base64 value for a model of several inputs fills but the first, which is told."""
+    answer = api.ask("POST", "/v1/models/two:predict", b'{"instances": [{"b64": "YQ=="}]}')
+    assert answer.status == 400
+    assert "Missing but required: {b}." in answer.json()["error"]
 
 
 def test_draining(api: Api) -> None:
