@@ -35,17 +35,20 @@ def main() -> None:
     deployment = read_models(arguments.models)
     config = pick_model(deployment, arguments.model or next(iter(deployment.models)))
     image = read_image(arguments.image)
-    scores = predicted_scores(arguments.server, config, image)
+    scores = predicted_scores(arguments.server, config, image, arguments.version_label)
     print_labels(top_labels(scores, arguments.top or config.top, config.labels))
 
 
-def predicted_scores(server: str, config: ModelConfig, image: bytes) -> np.ndarray:
+def predicted_scores(
+    server: str, config: ModelConfig, image: bytes, version_label: str | None = None
+) -> np.ndarray:
     """Ask a model server for the scores of one encoded image.
 
     Args:
         server: `host:port` of its gRPC API.
         config: the model's table.
         image: a JPEG or PNG file's bytes.
+        version_label: which version; None for the newest.
 
     Returns:
         float32 [classes].
@@ -65,6 +68,8 @@ def predicted_scores(server: str, config: ModelConfig, image: bytes) -> np.ndarr
     request = predict_pb2.PredictRequest()
     request.model_spec.name = config.servable
     request.model_spec.signature_name = "image_bytes"
+    if version_label is not None:
+        request.model_spec.version_label = version_label
     request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([image]))
     limits = [("grpc.max_send_message_length", MAX_MESSAGE_BYTES)]
     with grpc.insecure_channel(server, options=limits) as channel:
@@ -97,6 +102,9 @@ def _arguments() -> argparse.Namespace:
         default="127.0.0.1:8500",
         metavar="HOST:PORT",
         help="the model server's gRPC port (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--version-label", metavar="LABEL", help="the version with this label (default: the newest)"
     )
     parser.add_argument(
         "--top", type=int, metavar="N", help="how many labels (default: as the model's table says)"

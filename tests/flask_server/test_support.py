@@ -198,6 +198,7 @@ def test_a_restarted_router_knows_what_was_taught(client: FlaskClient) -> None:
         ({"label": "cat", "b64": "AAAA"}, 400),
         ({"label": "cat", "instances": [{"b64": b64()}, {"b64": "AAAA"}]}, 400),
         ({"label": "cat", "instances": [{"b64": b64()}] * 4}, 413),
+        ({"label": "cat", "url": "http://127.0.0.1/"}, 403),
     ],
 )
 def test_wrong_lessons_teach_nothing(client: FlaskClient, body: Any, status: int) -> None:

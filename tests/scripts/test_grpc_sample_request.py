@@ -72,3 +72,15 @@ def test_a_server_that_does_not_answer_is_told(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert_one_sentence(done, "127.0.0.1:1", "UNAVAILABLE", "--server")
+
+
+@pytest.mark.tensorflow
+def test_a_version_label_is_sent_along(server: ModelServer) -> None:
+    """`--version-label` asks for the version with that label; the server says that nobody bears it."""
+    address = f"127.0.0.1:{server.grpc_port}"
+    done = run_script(
+        *("grpc_sample_request", "-i", CLOCK, "--models", "models.toml", "--server", address),
+        *("--version-label", "nobody"),
+        cwd=server.program.log.parent,
+    )
+    assert_one_sentence(done, "Unrecognized servable version label: nobody")
