@@ -1,18 +1,19 @@
 """The pictures that people have named: the lasting truth of what few-shot models are taught.
 
-`FileSupportStore`: one SQLite file under STATE_DIR, shared by the workers of all routers on this machine. What a method has written when it
-returns stays written, whichever process is killed then.
+`FileSupportStore`: one SQLite file under STATE_DIR, shared by the workers of all routers on this machine. What a method has
+written when it returns stays written, whichever process is killed then.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from flask_server.errors import TooLarge, UnknownLabel
+from flask_server.errors import SupportUnavailable, TooLarge, UnknownLabel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ CREATE TABLE IF NOT EXISTS picture (id INTEGER PRIMARY KEY, model TEXT NOT NULL,
 CREATE TABLE IF NOT EXISTS version (model TEXT PRIMARY KEY, number INTEGER NOT NULL);
 """
 _WAIT_SECONDS = 10.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +125,22 @@ class FileSupportStore:
 
     @contextlib.contextmanager
     def _transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
-        """A connection for one transaction: cheap, and safe across threads and forks."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None)
-        with contextlib.closing(database):
-            if not _has_tables(database):
-                database.execute("PRAGMA journal_mode = WAL")
-                database.executescript(_SCHEMA)
-            database.execute(f"BEGIN {kind}")
-            try:
+        """A connection for one transaction: cheap, and safe across threads and forks; closing it undoes what is open."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None)
+            with contextlib.closing(connection) as database:
+                if not _has_tables(database):
+                    database.execute("PRAGMA journal_mode = WAL")
+                    database.executescript(_SCHEMA)
+                database.execute(f"BEGIN {kind}")
                 yield database
-            except BaseException:
-                database.execute("ROLLBACK")
-                raise
-            database.execute("COMMIT")
+                database.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            _log.error("%s cannot be used: %s", self._path, error)
+            raise SupportUnavailable(
+                "What the model was taught cannot be reached now; the router's log says why."
+            ) from None
 
 
 def _has_tables(database: sqlite3.Connection) -> bool:

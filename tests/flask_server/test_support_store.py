@@ -147,3 +147,19 @@ def test_killed_writers_leave_whole_changes(tmp_path: Path) -> None:
     assert all(count % 2 == 0 for count in counts.values())
     store.add("m", "after", ["x"], most=10**9)
     assert store.version("m") > version
+
+
+@pytest.mark.parametrize("damage", ["no folder", "no database"])
+def test_a_file_that_cannot_be_used_is_said(tmp_path: Path, damage: str) -> None:
+    """Where the file cannot be, or is no database, every use is a 503 in the router's shape."""
+    path = tmp_path / "state" / "support.sqlite3"
+    if damage == "no folder":
+        path.parent.write_text("in the way")
+    else:
+        path.parent.mkdir()
+        path.write_text("no database" * 1000)
+    store = FileSupportStore(path)
+    with pytest.raises(SupportUnavailable, match="log says why"):
+        store.version("m")
+    with pytest.raises(SupportUnavailable, match="log says why"):
+        store.add("m", "a", ["1"], most=9)
