@@ -43,7 +43,6 @@ def test_flag_before_environment_before_default() -> None:
         ([], {"RECEIVE_TIMEOUT": "nan"}, ["RECEIVE_TIMEOUT", "seconds"]),
         ([], {"KEEP_ALIVE": "long"}, ["KEEP_ALIVE", "seconds"]),
         ([], {"LOG_LEVEL": "loud"}, ["LOG_LEVEL", "debug"]),
-        ([], {"EXIT_WITH_PARENT": "perhaps"}, ["EXIT_WITH_PARENT", "1 or 0"]),
         ([], {"TLS_KEY": "/nowhere"}, ["TLS_CERTIFICATE"]),
         ([], {"TLS_KEY": "/nowhere", "TLS_CERTIFICATE": "/nowhere"}, ["/nowhere"]),
     ],
