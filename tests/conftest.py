@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.processes import ROOT
+
+NEEDS_TENSORFLOW = re.compile(r"^pytestmark = .*pytest\.mark\.tensorflow", re.MULTILINE)
 
 
 def _folder_beside(variable: str, name: str) -> Path:
@@ -27,3 +30,15 @@ def zoo() -> Path:
 def conformance() -> Path:
     """What the real TensorFlow Serving answers, and a runner; the test is skipped where it is not."""
     return _folder_beside("CONFORMANCE_DIR", "conformance")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A run that leaves out the tests which need TensorFlow does not import their modules either: that takes seconds."""
+    leaves_out = "not (tensorflow" in config.option.markexpr
+    if (
+        leaves_out
+        and collection_path.suffix == ".py"
+        and NEEDS_TENSORFLOW.search(collection_path.read_text())
+    ):
+        return True
+    return None
