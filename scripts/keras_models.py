@@ -11,7 +11,7 @@ import keras
 
 from scripts.command_line import UserError
 from scripts.reachability import NotReachableError, fail_fast_downloads
-from scripts.weights_files import WeightsMissingError, find_weights, weights_dir
+from scripts.weights_files import WeightsMissingError, find_weights, weights_dir, where_to_put
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ def download(config: ModelConfig) -> keras.Model:
     except NotReachableError as error:
         raise WeightsMissingError(
             f"Model '{config.name}': its ImageNet weights cannot be downloaded ({error}); put them at"
-            f" {weights_dir() / config.name}.weights.h5 (scripts/download_model.py writes that file where there is a"
+            f" {where_to_put(config)} (scripts/download_model.py writes that file where there is a"
             " network), or set 'weights' in its table to a file or to \"random\"."
         ) from None
 

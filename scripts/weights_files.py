@@ -24,6 +24,12 @@ def weights_dir() -> Path:
     return Path(os.environ.get("WEIGHTS_DIR") or PROJECT / "weights").resolve()
 
 
+def where_to_put(config: ModelConfig) -> Path:
+    """The file that a model's weights are wanted in, for a person; clients of the router read it, too."""
+    path = weights_dir() / f"{config.name}.weights.h5"
+    return path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
+
+
 def find_weights(config: ModelConfig) -> Path | None:
     """The file in `WEIGHTS_DIR` that bears the model's name, else the one that its table names.
 
@@ -40,7 +46,7 @@ def find_weights(config: ModelConfig) -> Path | None:
     if not path.is_file():
         raise WeightsMissingError(
             f"Model '{config.name}': its weights file {path} is not there; put it there, or at"
-            f" {weights_dir() / config.name}.weights.h5."
+            f" {where_to_put(config)}."
         )
     return path
 

@@ -19,7 +19,7 @@ from supervisor.wishes import Reload, Stop, Wishes
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from model_config import ModelConfig
@@ -34,6 +34,7 @@ ROUTER_STOP_SECONDS = 35.0
 SERVER_STOP_SECONDS = 15.0
 RELOAD_SECONDS = 30.0
 PREPARED_AT_ONCE = 2
+GIVEN_UP = "Its model server ended again and again and was given up; see its log, mend it, then send SIGHUP."
 NOT_CHOSEN = (
     "It is not among the models that --only names; start it without --only, or name it there."
 )
@@ -112,12 +113,10 @@ class Supervisor:
             raise Stop(1)
         for server in self.plan.servers:
             if self._servers.get(server.url) is child:
-                self._give_up(server, child.given_up)
+                self._give_up(server)
 
-    def _give_up(self, server: ServerPlan, reason: str) -> None:
-        self._problems.update(
-            {model.name: f"{reason}; see {self.options.logs_dir}" for model in server.models}
-        )
+    def _give_up(self, server: ServerPlan) -> None:
+        self._problems.update({model.name: GIVEN_UP for model in server.models})
         self._place()
 
     # -- starting ----------------------------------------------------------------------------------------------
@@ -133,6 +132,9 @@ class Supervisor:
     def _start_servers(self) -> None:
         """Prepare what is missing, start a server for whatever has a version, wait until each is ready."""
         self._problems.clear()
+        for server in self.plan.servers:
+            if server.url not in self._reserved:
+                self._reserved[server.url] = ports.reserve(server.port)
         self._prepare()
         for server in self.plan.servers:
             self._start_server(server)
@@ -176,8 +178,6 @@ class Supervisor:
         if known is None or known.given_up:
             child = Child(server_command(server, self.options, config.path), self._console)
             self._servers[server.url] = child
-            if server.url not in self._reserved:
-                self._reserved[server.url] = ports.reserve(server.port)
             child.start()
 
     def _follow_versions(self) -> None:
@@ -263,11 +263,16 @@ class Supervisor:
             lambda: (readiness.router_models(self.options.router_url) or set()) >= names,
             RELOAD_SECONDS,
         )
-        for url in set(self._servers) - {server.url for server in self.plan.servers}:
-            self._servers.pop(url).stop(seconds=SERVER_STOP_SECONDS)
-            self._configs.pop(url)
-            self._reserved.pop(url).close()
+        self._retire(set(self._reserved) - {server.url for server in self.plan.servers})
         self._show()
+
+    def _retire(self, urls: Iterable[str]) -> None:
+        """Stop the model servers that no model needs any more."""
+        for url in urls:
+            if child := self._servers.pop(url, None):
+                child.stop(seconds=SERVER_STOP_SECONDS)
+            self._configs.pop(url, None)
+            self._reserved.pop(url).close()
 
     # -- stopping ----------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import keras
@@ -33,10 +32,13 @@ def image_shape(config: ModelConfig) -> tuple[int, int, int]:
 
 
 def unpack_pixels(raw: tf.Tensor, config: ModelConfig) -> tf.Tensor:
-    """Raw bytes, string [N] of H·W·C each, row by row -> float32 [N, H, W, C], 0 to 255."""
-    shape = image_shape(config)
-    values = tf.io.decode_raw(raw, tf.uint8, fixed_length=math.prod(shape))
-    return tf.cast(tf.reshape(values, [-1, *shape]), tf.float32)
+    """Raw bytes, string [N] of H·W·C each, row by row -> float32 [N, H, W, C], 0 to 255.
+
+    Other numbers of bytes are an error of the graph: `decode_raw` wants all elements alike, and then `reshape` finds
+    too many or too few.
+    """
+    values = tf.io.decode_raw(raw, tf.uint8)
+    return tf.cast(tf.reshape(values, [tf.shape(raw)[0], *image_shape(config)]), tf.float32)
 
 
 def decode_and_resize(encoded: tf.Tensor, config: ModelConfig) -> tf.Tensor:

@@ -14,7 +14,11 @@ pytestmark = pytest.mark.tensorflow
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 
-from serving.export.image_graph import apply_convention, decode_and_resize  # noqa: E402
+from serving.export.image_graph import (  # noqa: E402
+    apply_convention,
+    decode_and_resize,
+    unpack_pixels,
+)
 
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -118,3 +122,20 @@ def test_conventions_are_those_of_keras(convention: str) -> None:
     result = tf.function(lambda image: apply_convention(image, convention))(tf.constant(pixels))
     expected = keras.applications.imagenet_utils.preprocess_input(pixels.copy(), mode=convention)
     np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("lengths", [[0], [11], [13], [24], [6, 18], [12, 0]])
+def test_wrong_numbers_of_bytes_are_refused(lengths: list[int]) -> None:
+    """Raw pixels of another length than height, width and channels make are an error, never scores."""
+    config = ModelConfig("m", "m", Path(), input_size=(2, 2))
+    raw = tf.constant([bytes(length) for length in lengths])
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        unpack_pixels(raw, config)
+
+
+def test_raw_pixels_keep_their_order() -> None:
+    """Raw bytes become height, width, channels, row by row; no image at all is an empty batch."""
+    config = ModelConfig("m", "m", Path(), input_size=(2, 2))
+    unpacked = unpack_pixels(tf.constant([bytes(range(12)), bytes(12)]), config)
+    np.testing.assert_array_equal(unpacked[0], np.arange(12.0).reshape(2, 2, 3))
+    assert unpack_pixels(tf.constant([], tf.string), config).shape == (0, 2, 2, 3)
