@@ -47,10 +47,11 @@ def add_version(checkout: Checkout, version: int, *, broken: bool = False) -> No
     (base_path / ".new").rename(base_path / str(version))
 
 
-def version_of(checkout: Checkout, query: str = "") -> str | None:
-    """Which version answers a picture; None if there was no answer."""
+def version_of(checkout: Checkout, query: str = "", user: str = "nobody") -> str | None:
+    """Which version answers a user's picture; None if there was no answer."""
     request = urllib.request.Request(f"{checkout.router}/digits/predict/{query}", PICTURE)
     request.add_header("Content-Type", "image/png")
+    request.add_header("X-User", user)
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
             return str(response.headers["X-Model-Version"])
@@ -58,12 +59,43 @@ def version_of(checkout: Checkout, query: str = "") -> str | None:
         return None
 
 
+def follow_the_pages_keys(checkout: Checkout, supervisor: Program) -> None:
+    """Write the page's keys into the digits' table, and have them taken up without a restart."""
+    page = (ROOT / "docs" / "versions.md").read_text()
+    keys = page.split("```toml\n[digits]\n")[1].split("```")[0]
+    models = checkout.folder / "models.toml"
+    models.write_text(models.read_text().replace("[digits]", f"[digits]\n{keys}#", 1))
+    supervisor.process.send_signal(signal.SIGHUP)
+
+    def met() -> list[str | None]:
+        return [version_of(checkout, user=str(user)) for user in range(40)]
+
+    wait_until(
+        lambda: (first := met()) == met() and set(first) == {"1", "2"},
+        seconds=60,
+        what="both labels have their share",
+    )
+
+
 def test_the_page_promotes_compares_and_goes_back(checkout: Checkout) -> None:
-    """The page's commands, run in their order against `make run`, do what it says."""
-    with checkout.started("--only", "digits", model="digits"):
+    """The page's commands, run in their order against `make run`, do what it says, and so do its keys at a SIGHUP."""
+    with checkout.started("--only", "digits", model="digits") as supervisor:
         told = [checkout.run(command) for command in commands("versions.md")]
         assert version_of(checkout, "?version_label=stable") == "1"
         assert version_of(checkout, "?version_label=canary") == "2"
+        follow_the_pages_keys(checkout, supervisor)
+        users = {user: version_of(checkout, user=user) for user in map(str, range(60))}
+        assert set(users.values()) == {"1", "2"}
+        assert {user: version_of(checkout, user=user) for user in list(users)[:9]}.items() <= (
+            users.items()
+        )
+        with urllib.request.urlopen(f"{checkout.router}/metrics", timeout=30) as response:
+            counted = response.read().decode()
+    for version in ("1", "2"):
+        assert (
+            f'router_requests_total{{model="digits",status="200",version="{version}"}}' in counted
+        )
+    assert 'router_shadow_images_total{model="digits",outcome="same",version="2"}' in counted
     listing = [line.split() for line in told[3].splitlines()[2:] if line]
     assert [row[:3] for row in listing] == [
         ["2", "AVAILABLE", "canary"],
