@@ -9,7 +9,6 @@ from importlib.metadata import version
 
 from serving.errors import ServingError
 from serving.flags import parse_flags
-from serving.parent import exit_with_parent
 
 EXIT_FAILED_TO_START = 255
 
@@ -23,8 +22,6 @@ def main() -> int:
             f"TensorFlow Library: {version('tensorflow')}\n"
         )
         return 0
-    if flags.exit_with_parent:
-        exit_with_parent(flags.drain_timeout_seconds)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

@@ -77,7 +77,6 @@ class Flags:
     tensorflow_intra_op_parallelism: int = _flag(0, "threads within an operation, likewise")
     tensorflow_inter_op_parallelism: int = _flag(0, "operations at once, likewise")
     tensorflow_session_config_file: str = _flag("", "text ConfigProto for the sessions")
-    exit_with_parent: bool = _flag(False, "stop when the process that started this one ends (ours)")
     drain_timeout_seconds: float = _flag(
         30.0, "after SIGTERM, how long running requests may take to finish (ours)"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 from logging.handlers import RotatingFileHandler
@@ -15,6 +16,10 @@ LOG_BYTES = 10_000_000
 LOG_BACKUPS = 3
 COLORS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 OWN_NAME = "auto_cmd"
+# What TensorFlow's C++ writes while it is loaded, before its log level counts: for the log files only.
+LOADING_NOISE = re.compile(
+    r"WARNING: All log messages before absl::InitializeLog|[IW]0000 \d\d:\d\d:\d+\.\d+ |.*failed call to cuInit"
+)
 
 
 class Console:
@@ -36,7 +41,8 @@ class Console:
     def line(self, name: str, text: str) -> None:
         """Print one line of a child (or of the supervisor) and add it to its log file."""
         with self._lock:
-            self._write(f"{self._prefix(name)} │ {text}")
+            if not LOADING_NOISE.match(text):
+                self._write(f"{self._prefix(name)} │ {text}")
             self._log(name).emit(logging.makeLogRecord({"msg": "%s", "args": (text,)}))
 
     def say(self, text: str) -> None:

@@ -105,37 +105,6 @@ def _save_slow_model(path: Path) -> None:
     tf.saved_model.save(tf.Module(), str(path), {"serving_default": function})
 
 
-PARENT = """
-import subprocess, sys
-child = subprocess.Popen([sys.executable, "-m", "serving", "--exit_with_parent", *sys.argv[1:]])
-print(child.pid, flush=True)
-child.wait()
-"""
-
-
-def test_it_ends_with_its_parent(tmp_path: Path, save_version: SaveVersion) -> None:
-    """With --exit_with_parent, killing the parent leaves no orphan."""
-    save_version(tmp_path / "m", 1)
-    flags = ("--port=0", "--rest_api_port=1", f"--model_base_path={tmp_path / 'nothing'}")
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, *flags], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline())
-    time.sleep(1)
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
-    wait_until(lambda: not _is_alive(child), seconds=60, what="the child ends")
-
-
-def _is_alive(pid: int) -> bool:
-    listed = subprocess.run(
-        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return listed.stdout.strip() not in ("", "Z")
-
-
 def failing(*flags: str) -> str:
     """Start the server where it cannot start; return what it says, and check the status."""
     done = subprocess.run(

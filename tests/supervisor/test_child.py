@@ -70,6 +70,19 @@ def test_names_are_colored_on_a_terminal_only(tmp_path: Path) -> None:
     assert terminal.getvalue().endswith("\x1b[0m │ text\n")
 
 
+def test_loading_noise_is_logged_only(
+    console: Console, stream: io.StringIO, tmp_path: Path
+) -> None:
+    """What TensorFlow says while it is loaded goes to the log file, not to the terminal; its errors go to both."""
+    noise = "I0000 00:00:1795195372.096129    2711 port.cc:153] oneDNN custom operations are on."
+    console.line("m", noise)
+    console.line("m", "F0000 00:00:1795195372.096129    2711 cpu.cc:37] AVX is not available")
+    console.close()
+    assert noise not in stream.getvalue()
+    assert "AVX is not available" in stream.getvalue()
+    assert noise in (tmp_path / "logs" / "m.log").read_text()
+
+
 def test_progress_bars_become_their_last_state(console: Console, stream: io.StringIO) -> None:
     """Of a line that a program overwrites with carriage returns, the last state is shown."""
     child = child_of(console, r"print('10 %\r90 %\r100 %')")
