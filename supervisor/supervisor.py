@@ -56,6 +56,8 @@ class Supervisor:
         self._preparing: list[Child] = []
         self._router: Child | None = None
         self._problems: dict[str, str] = {}
+        for name in (model.name for model in plan.models):
+            console.reserve(name)
 
     def run(self) -> int:
         """Run until somebody wants it stopped; return the exit status."""
