@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from benchmarks.contenders import Contender
-    from benchmarks.field import Field
-
-INTRA_OP_THREADS = 1
-"""Of LIMIT, and of ours as shipped."""
+    from benchmarks.field import BenchmarkModel, Field
 
 
 class Cast:
@@ -44,16 +41,15 @@ class Cast:
         self.contenders += [start() for name, start in starters.items() if name in names]
 
     def _limit(self) -> Limit:
-        folders = [f"{m.name}={self._field.base_path(m.name) / '1'}" for m in MODELS]
-        program = self._program(
-            "LIMIT",
-            *("-m", "benchmarks.programs.limit", str(INTRA_OP_THREADS), *folders),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        limit = Limit(program)
-        limit.wait_until_ready()
-        return limit
+        programs = {model.name: self._limit_program(model) for model in MODELS}
+        for program in programs.values():
+            program.hear()  # ready
+        return Limit(programs)
+
+    def _limit_program(self, model: BenchmarkModel) -> Program:
+        folder = str(self._field.base_path(model.name) / "1")
+        arguments = ("-m", "benchmarks.programs.limit", folder, str(model.intra_op_threads))
+        return self._program("LIMIT", *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def _start_ours(self) -> Service:
         tables = self._field.tables(self._model_servers)

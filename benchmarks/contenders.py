@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from benchmarks.load import Client, Load, drive
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from benchmarks.field import BenchmarkModel
     from benchmarks.photos import Photo
     from benchmarks.processes import Program
@@ -69,43 +71,27 @@ def photo_body(photo: Photo) -> bytes:
 
 @dataclass(frozen=True)
 class Limit:
-    """The program that only decodes and runs."""
+    """The program that only decodes and runs; one for each model, for TensorFlow's threads are a process's."""
 
-    program: Program
+    programs: Mapping[str, Program]
     name: str = "LIMIT"
-    spare: int = SPARE
 
     @property
     def pids(self) -> list[int]:
-        """The one process."""
-        return [self.program.pid]
+        """A process for each model."""
+        return [program.pid for program in self.programs.values()]
 
     def measure(self, demand: Demand) -> Load:
         """Let as many threads answer as there are clients, but no more than cores."""
         task = {
-            "model": demand.model.name,
             "side": demand.model.side,
-            "spare": self.spare,
+            "spare": SPARE,
             "photo": str(demand.photo.path),
             "threads": min(demand.clients, CORES),
             "seconds": demand.seconds,
             "least": demand.least,
         }
-        answer = self._ask(json.dumps(task))
+        program = self.programs[demand.model.name]
+        program.tell(json.dumps(task))
+        answer = json.loads(program.hear())
         return Load(tuple(answer["latencies_ms"]), answer["seconds"])
-
-    def wait_until_ready(self) -> None:
-        """Return when the models are loaded."""
-        self._read()
-
-    def _ask(self, line: str) -> dict[str, list[float] | float]:
-        stdin = self.program.process.stdin
-        stdin.write(line.encode() + b"\n")
-        stdin.flush()
-        return self._read()
-
-    def _read(self) -> dict[str, list[float] | float]:
-        line = self.program.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"LIMIT ended; see {self.program.log}.")
-        return json.loads(line)

@@ -19,11 +19,13 @@ class BenchmarkModel:
     name: str
     architecture: str
     side: int
+    intra_op_threads: int
+    """That suit it best, for LIMIT; 0: as many as there are processors."""
 
 
 MODELS = (
-    BenchmarkModel("mobilenet_v2", "MobileNetV2", 224),
-    BenchmarkModel("inception_v3", "InceptionV3", 299),
+    BenchmarkModel("mobilenet_v2", "MobileNetV2", 224, intra_op_threads=1),
+    BenchmarkModel("inception_v3", "InceptionV3", 299, intra_op_threads=0),
 )
 TINY = "tiny"
 TINY_SIDE = 8

@@ -88,6 +88,25 @@ class Program:
             time.sleep(0.05)
         return time.monotonic() - self.started_at
 
+    def tell(self, line: str) -> None:
+        """Write a line to its standard input."""
+        stdin = self.process.stdin
+        if stdin is None:
+            raise RuntimeError("The program was started without standard input.")
+        stdin.write(line.encode() + b"\n")
+        stdin.flush()
+
+    def hear(self) -> bytes:
+        """Wait for a line of its standard output.
+
+        Raises:
+            RuntimeError: It ended instead.
+        """
+        line = self.process.stdout.readline() if self.process.stdout else b""
+        if not line:
+            raise RuntimeError(f"The program ended; see {self.log}.")
+        return line
+
     def stop(self) -> None:
         """Ask it to end; kill the whole group when it does not."""
         if self.process.poll() is None:

@@ -64,14 +64,12 @@ def measure(task: dict[str, Any], run: Callable[[np.ndarray], np.ndarray]) -> di
 
 
 def main() -> None:
-    """Load the models (arguments: INTRA_OP_THREADS NAME=FOLDER …), then take tasks until standard input ends."""
-    intra_op_threads = int(sys.argv[1])
-    folders = dict(argument.split("=", 1) for argument in sys.argv[2:])
-    runners = {name: SignatureRunner(path, intra_op_threads) for name, path in folders.items()}
-    print(json.dumps({"ready": list(runners)}), flush=True)
+    """Load the model (arguments: FOLDER INTRA_OP_THREADS), then take tasks until standard input ends."""
+    folder, intra_op_threads = sys.argv[1:]
+    runner = SignatureRunner(folder, int(intra_op_threads))
+    print("ready", flush=True)
     for line in sys.stdin:
-        task = json.loads(line)
-        print(json.dumps(measure(task, runners[task["model"]].run)), flush=True)
+        print(json.dumps(measure(json.loads(line), runner.run)), flush=True)
 
 
 if __name__ == "__main__":

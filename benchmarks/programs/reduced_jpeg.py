@@ -11,4 +11,5 @@ def open_reduced(file: BinaryIO, side: int, spare: int) -> Image.Image:
     """Open an image as RGB; a JPEG is decoded at the smallest scale that leaves `spare` times `side` pixels."""
     image = Image.open(file)
     image.draft("RGB", (spare * side, spare * side))
-    return image.convert("RGB")
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy
