@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CODE := auto_cmd.py supervisor model_config flask_server serving scripts
-SLOW := tensorflow or zoo or conformance or browser or deployment
+SLOW := tensorflow or zoo or conformance or browser or deployment or slow
 
 .PHONY: help install run test test-fast lint format bench clean
 

@@ -13,6 +13,8 @@ from tests.processes import answers, free_port, running_command
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 ACTIVATE = "systemd-socket-activate"
 
 

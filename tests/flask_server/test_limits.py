@@ -94,6 +94,7 @@ with ThreadPoolExecutor(8) as pool:
 """
 
 
+@pytest.mark.slow
 def test_processes_share_exactly(place: str, key_id: str) -> None:
     """Four processes with eight threads each are allowed exactly the limit together."""
     command = [sys.executable, "-c", SPENDER, place, key_id, "150"]

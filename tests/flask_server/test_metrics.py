@@ -209,6 +209,7 @@ def post(address: str, key: str) -> int:
     return urllib3.request("POST", address + PATH, body=RED, headers=headers, retries=False).status
 
 
+@pytest.mark.slow
 def test_four_workers_hold_a_quota_exactly(
     four_workers: tuple[Program, str, dict[str, str]],
 ) -> None:

@@ -146,6 +146,7 @@ def router_url(
         yield url
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_nothing(router_url: str, tmp_path: Path) -> None:
     """Schemathesis, given the document, finds no answer that it does not describe and no server error."""
     arguments = ("run", f"{router_url}/openapi.json", "--max-examples", "15", "--no-color")

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.flask_server.running_router import started
 from tests.processes import free_port, running, wait_until
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.flask_server.running_router import Router
     from tests.processes import Program
+
+pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("KILLS", "2"))
 SLOW_CLIENTS = 50

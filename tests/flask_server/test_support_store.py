@@ -128,6 +128,7 @@ def add_for_ever(path: Path, label: str) -> None:
         store.add("m", label, [label, label], most=10**9)
 
 
+@pytest.mark.slow
 def test_killed_writers_leave_whole_changes(tmp_path: Path) -> None:
     """Four processes that write are killed with -9 in the middle: nothing half-written, and the store goes on."""
     path = tmp_path / "support.sqlite3"

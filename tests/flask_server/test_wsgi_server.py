@@ -25,6 +25,8 @@ from tests.processes import ROOT, free_port, wait_until
 if TYPE_CHECKING:
     from tests.flask_server.toy_model_server import ToyModelServer
 
+pytestmark = pytest.mark.slow
+
 
 def test_client_that_goes_away_frees_its_place(tmp_path: Path, toy: ToyModelServer) -> None:
     """A client that hangs up while the model computes leaves its place to the next."""

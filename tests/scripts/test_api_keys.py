@@ -16,6 +16,8 @@ from tests.scripts.running import assert_one_sentence, run_script
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 def test_life_of_a_key(tmp_path: Path) -> None:
     """A key is printed once, found by the router, listed without its secret, and gone when revoked."""

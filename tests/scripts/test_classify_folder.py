@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 class Router(ThreadingHTTPServer):
     """Answers with the length of what it is sent; what is empty it calls damaged, and it may be busy at first."""

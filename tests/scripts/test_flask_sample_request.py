@@ -13,6 +13,8 @@ from tests.scripts.running import assert_one_sentence, run_script
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 DIGIT = ROOT / "test_images" / "digit_3.png"
 
 
