@@ -37,16 +37,16 @@ class Matrix:
         for model in self.models:
             for photo in self.photos:
                 for clients in self.clients:
-                    yield Demand(model, photo, clients, self.seconds, least=2 * clients)
+                    yield Demand(model, photo, clients, self.seconds, least=clients)
 
 
 def measure(matrix: Matrix, contenders: Sequence[Contender]) -> list[Sample]:
     """Measure all; the contenders take turns within each setting, so that all see the same machine."""
     samples: list[Sample] = []
+    for demand in {demand.model: demand for demand in matrix.demands()}.values():
+        _warm_up(demand, contenders)
     for number in range(1, matrix.rounds + 1):
         for demand in matrix.demands():
-            if number == 1:
-                _warm_up(demand, contenders)
             for contender in _turned(contenders, number):
                 samples.append(sample(contender, demand, number))
                 _tell(samples[-1])
