@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -121,7 +122,9 @@ def server_command(server: ServerPlan, options: Options, config_file: Path) -> C
             *thread_flags(server.models, options.model_server_flags),
             *options.model_server_flags,
         ),
-        env={},
+        # With glibc's default, every thread that runs a model keeps its buffers to itself: 2.0 GB for MobileNetV2
+        # after 42 requests of 16 clients, 1.1 GB with two arenas.
+        env={"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2")},
     )
 
 
