@@ -93,7 +93,9 @@ class Server:
         with self._metrics.measuring_load(str(path)):
             servable: Servable = load_saved_model(path, self._session_options)
             if self._flags.enable_model_warmup:
-                warm_up(servable, path, self._flags.num_request_iterations_for_warmup)
+                flags = self._flags
+                iterations = flags.num_request_iterations_for_warmup
+                warm_up(servable, path, iterations, flags.rest_api_timeout_in_ms / 1000)
         return self._batched(servable, path)
 
     def _batched(self, servable: Servable, path: Path) -> Servable:

@@ -28,8 +28,12 @@ REQUESTS_FILE = "assets.extra/tf_serving_warmup_requests"
 _RECORDS_MAX = 1000
 
 
-def warm_up(servable: Servable, version_path: Path, iterations: int) -> None:
+def warm_up(
+    servable: Servable, version_path: Path, iterations: int, timeout_seconds: float | None = None
+) -> None:
     """Run a version's recorded requests, each `iterations` times (0 is once).
+
+    With the timeout that requests will have: a run is compiled for each, so another one would warm nothing.
 
     Raises:
         ServingError: a request fails, or the file is broken; the version must not be served then.
@@ -40,7 +44,7 @@ def warm_up(servable: Servable, version_path: Path, iterations: int) -> None:
                 f"Number of warmup records exceeds the maximum ({_RECORDS_MAX}) at {version_path}"
             )
         for _ in range(max(1, iterations)):
-            _replay(servable, log)
+            _replay(servable, log, timeout_seconds)
 
 
 def _logs(path: Path) -> Iterator[prediction_log_pb2.PredictionLog]:
@@ -59,17 +63,19 @@ def _logs(path: Path) -> Iterator[prediction_log_pb2.PredictionLog]:
         raise InvalidArgument(f"Failed to parse warmup record from {path}") from None
 
 
-def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
+def _replay(
+    servable: Servable, log: prediction_log_pb2.PredictionLog, timeout_seconds: float | None
+) -> None:
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":
-        run_predict(servable, log.predict_log.request, None)
+        run_predict(servable, log.predict_log.request, timeout_seconds)
     elif kind == "classify_log":
         request = log.classify_log.request
         name = request.model_spec.signature_name
-        run_classify(servable, name, request.input, None, check_method_name=False)
+        run_classify(servable, name, request.input, timeout_seconds, check_method_name=False)
     elif kind == "regress_log":
         request = log.regress_log.request
         name = request.model_spec.signature_name
-        run_regress(servable, name, request.input, None, check_method_name=False)
+        run_regress(servable, name, request.input, timeout_seconds, check_method_name=False)
     else:
         raise Unimplemented(f"Unsupported log_type for warmup: {kind}")

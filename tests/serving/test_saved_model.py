@@ -110,8 +110,8 @@ def test_what_cannot_be_loaded(tmp_path: Path, version: Path) -> None:
         load_saved_model(version, SessionOptions(tags=("gpu",)))
 
 
-def test_warm_up(tf: Any, servable: Any, tmp_path: Path) -> None:
-    """Recorded requests are replayed; one that fails, or a broken file, fails the load."""
+def test_warm_up(tf: Any, servable: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorded requests are replayed as requests will run; one that fails, or a broken file, fails the load."""
     from tensorflow_serving.apis import prediction_log_pb2  # noqa: PLC0415  # TensorFlow
 
     from serving.warmup import REQUESTS_FILE, warm_up  # noqa: PLC0415
@@ -125,7 +125,12 @@ def test_warm_up(tf: Any, servable: Any, tmp_path: Path) -> None:
     file.parent.mkdir()
     with tf.io.TFRecordWriter(str(file)) as writer:
         writer.write(log.SerializeToString())
-    warm_up(servable, tmp_path, 3)
+    timeouts: list[float | None] = []
+    run = servable.run
+    with monkeypatch.context() as patched:
+        patched.setattr(servable, "run", lambda *asked: (timeouts.append(asked[2]), run(*asked))[1])
+        warm_up(servable, tmp_path, 3, 30.0)
+    assert timeouts == [30.0] * 3
     assert float(servable.run("add", {"x": np.zeros((), np.float32)}, 10)["y"]) == 6
     request.model_spec.signature_name = "nope"
     with tf.io.TFRecordWriter(str(file)) as writer:
