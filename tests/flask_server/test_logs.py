@@ -186,6 +186,7 @@ def provoke(port: int, key: str) -> None:
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.slow
 def test_no_key_and_no_image_in_any_line(
     logged_run: Callable[[str], tuple[str, str]], log_format: str
 ) -> None:

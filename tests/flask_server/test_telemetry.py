@@ -162,6 +162,7 @@ def collector() -> Iterator[Collector]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_spans_reach_a_collector(
     collector: Collector, models_file: Callable[..., Path], toy: ToyModelServer, tmp_path: Path
 ) -> None:

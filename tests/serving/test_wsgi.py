@@ -176,6 +176,7 @@ def test_zipped_bodies(api: Api) -> None:
         assert answer.json() == {"error": "JSON Parse error: The document is empty"}
 
 
+@pytest.mark.slow
 def test_chunked_and_large_bodies(api: Api) -> None:
     """A body may come in chunks, and may be large."""
     connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=60)
