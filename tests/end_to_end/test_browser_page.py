@@ -158,13 +158,16 @@ def test_keyboard_alone_suffices(opened: Page) -> None:
 
 def code_of(page: Page, language: str) -> str:
     """The call in one of the languages."""
-    page.get_by_role("radio", name=language).check(force=True)  # its label lies over it
+    # The label, not the radio button beneath it: only so Playwright waits until the growing page stands still.
+    page.locator("label", has=page.get_by_role("radio", name=language)).click()
+    expect(page.get_by_role("radio", name=language)).to_be_checked()
     return page.locator("#call").inner_text()
 
 
 def test_python_call_runs(opened: Page) -> None:
     """The Python code on the page, run beside the picture, prints the labels."""
     click_sample(opened)
+    check_seven(opened)
     code = code_of(opened, "Python")
     run = subprocess.run(
         [sys.executable, "-c", code],
