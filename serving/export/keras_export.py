@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from serving.export.folding import folded_padding
 from serving.export.image_graph import image_shape
 from serving.export.signatures import sign
 from serving.export.versions import ExportError, write_version
@@ -69,5 +70,6 @@ def _write(model: keras.Model, config: ModelConfig, folder: Path) -> None:
     # Serving needs no gradients, and those of swish cannot be saved from a frozen function.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     signatures = dict(signed.signatures)
-    tf.saved_model.save(signed.module, str(folder), signatures=signatures, options=options)
+    with folded_padding(model):
+        tf.saved_model.save(signed.module, str(folder), signatures=signatures, options=options)
     write_warmup(folder, config, signed.signatures)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import tensorflow as tf
 
+from serving.export.folding import folded_values
 from serving.export.image_graph import (
     RESIZE_FILTERS,
     apply_convention,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import keras
+    from numpy.typing import NDArray
 
     from model_config import ModelConfig
 
@@ -103,10 +105,15 @@ def _frozen(model: keras.Model, module: tf.Module) -> Computation:
 
     As captured tensors they stand in the main graph, once; inside the functions they would be copied with each.
     """
-    weights = [tf.constant(variable.value) for variable in model.trainable_variables]
-    others = [tf.constant(variable.value) for variable in model.non_trainable_variables]
+    folded = folded_values(model)
+    weights = [_constant(variable, folded) for variable in model.trainable_variables]
+    others = [_constant(variable, folded) for variable in model.non_trainable_variables]
     module.model_constants = [*weights, *others]
     return lambda image: model.stateless_call(weights, others, image, training=False)[0]
+
+
+def _constant(variable: keras.Variable, folded: Mapping[int, NDArray[Any]]) -> tf.Tensor:
+    return tf.constant(folded.get(id(variable), variable.value), variable.dtype)
 
 
 def _with_variables(model: keras.Model, module: tf.Module) -> Computation:
