@@ -57,6 +57,14 @@ def test_lines_joined_by_spaces() -> None:
         assert decode_base64(" ".join(lines)) == data
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("filling", [b" ", b" \n", b"\n ", b"\t \r\n", b" A"])
+def test_hostile_white_space_takes_no_time(filling: bytes) -> None:
+    """A megabyte of white space is refused at once; it took hours when the time grew with the square of its length."""
+    with pytest.raises(InvalidImage):
+        decode_base64(b"A" + filling * (2**20 // len(filling)) + b"!")
+
+
 @pytest.mark.parametrize(
     "text",
     ["?", "A", "AAAAA", "A=A", "é", "data:image/png,AAAA", "data:", "AAAA\x00", "data:;base64"],
