@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import ssl
 import time
@@ -9,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gunicorn import http
+from gunicorn.http.body import LengthReader
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn
 
@@ -129,6 +131,22 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         unreader.gathered = memoryview(self.received)
         unreader.deadline = self.deadline or time.monotonic() + receive_timeout
         self.received, self._length, self.deadline = bytearray(), None, 0.0
+
+    def take_body(self, request: Any) -> io.BytesIO | None:  # noqa: ANN401 - untyped there
+        """The body of a request that was gathered whole, in one piece: gunicorn would hand it out in small ones.
+
+        None: some of it is still to be read.
+        """
+        reader, unreader = request.body.reader, self.parser.unreader
+        if not isinstance(reader, LengthReader):
+            return None
+        beginning: bytes = unreader.take_buffered()
+        missing = reader.length - len(beginning)
+        if not 0 <= missing <= len(unreader.gathered):
+            unreader.unread(beginning)
+            return None
+        rest, unreader.gathered = unreader.gathered[:missing], unreader.gathered[missing:]
+        return io.BytesIO(b"".join((beginning, rest)))
 
     def finish(self) -> None:
         """Let gunicorn see what was received beyond the request: the beginning of the next one."""

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 def bytes_request(signature: str, instances: Sequence[NDArray[np.uint8]]) -> bytes:
     """A `:predict` body in row form whose instances are the arrays' raw bytes, as `{"b64": ...}`."""
-    rows = b",".join(b'{"b64":"%b"}' % pybase64.b64encode(array.tobytes()) for array in instances)
-    return b'{"signature_name":%b,"instances":[%b]}' % (orjson.dumps(signature), rows)
+    texts = [pybase64.b64encode(np.ascontiguousarray(array)) for array in instances]
+    head = b'{"signature_name":%b,"instances":[{"b64":"' % orjson.dumps(signature)
+    return b"".join((head, b'"},{"b64":"'.join(texts), b'"}]}'))
 
 
 def numbers_request(signature: str, instances: Sequence[NDArray[Any]]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import logging
 import secrets
 import selectors
@@ -13,7 +14,7 @@ import threading
 import time
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 from gunicorn import util
@@ -151,11 +152,19 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             util.close_graceful(conn.sock, max_drain=_MOST_DRAINED_BYTES)
         return keep
 
-    def handle_request(self, req: object, conn: Connection) -> object:
+    def handle_request(self, req: Any, conn: Connection) -> object:  # noqa: ANN401 - untyped there
         """Answer one request of a connection; the client has as long to take the answer as it had to send the request."""
         conn.sock.settimeout(self.app.settings.receive_timeout)
+        body = conn.take_body(req)
+        if body is not None:
+            req.body = body
         try:
-            return super().handle_request(req, conn)
+            keep = super().handle_request(req, conn)
+            if body is not None:
+                body.seek(
+                    0, io.SEEK_END
+                )  # for what was not read, gunicorn would close the connection
+            return keep
         except TimeoutError:
             _log.info("a client did not take its answer")
             conn.sock.close()

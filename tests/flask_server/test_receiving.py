@@ -6,6 +6,7 @@ import contextlib
 import random
 import socket
 import time
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -84,7 +85,7 @@ def test_body_over_the_limit_is_not_read(router: Router) -> None:
 def test_body_over_the_limit_that_is_sent_all_the_same(router: Router) -> None:
     """A client that sends a body far over the limit without looking still gets its answer."""
     for size in (100_001, 30_000_000):
-        sent = POST + b"Content-Length: %d\r\n\r\n" % size + bytes(size)
+        sent = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
         assert problem_of(router.raw(sent))["status"] == 413
 
 
@@ -158,6 +159,21 @@ def test_client_that_waits_to_be_asked(router: Router) -> None:
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(RED)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_refused_body_keeps_the_connection(router: Router) -> None:
+    """A whole body that no route reads is dropped, and the next request of the connection is answered."""
+    connection = HTTPConnection("127.0.0.1", router.port, timeout=5)
+    connection.connect()
+    connection.auto_open = 0
+    with contextlib.closing(connection):
+        for method, path, status in (("POST", "/nobody/predict/", 404),) * 2 + (
+            ("GET", "/hello/", 200),
+        ):
+            connection.request(method, path, bytes(90000) if method == "POST" else None)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == status
 
 
 def test_idle_connections_cost_no_thread(router: Router) -> None:
