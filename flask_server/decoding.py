@@ -1,7 +1,8 @@
-"""Scores -> labels."""
+"""Scores, or the best of them -> labels."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +17,37 @@ if TYPE_CHECKING:
     from model_config import Label
 
 
-def top_labels(scores: NDArray[Any], top: int, labels: Sequence[Label]) -> list[list[Any]]:
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best classes of one row, best first; of equal scores the lower class number first."""
+
+    scores: NDArray[Any]
+    """float [k]."""
+    classes: NDArray[Any]
+    """int [k]."""
+    of: int
+    """How many classes the model has."""
+
+
+def best_of(row: object, classes: int) -> Best:
+    """Understand a row of the signature `pixels_top`, of a model with so many classes.
+
+    Raises:
+        UpstreamError: It is none.
+    """
+    match row:
+        case {"scores": np.ndarray() as scores, "classes": np.ndarray() as numbers} if (
+            scores.ndim == 1 and scores.shape == numbers.shape and numbers.dtype.kind == "i"
+        ):
+            return Best(scores, numbers, classes)
+    raise UpstreamError("The model server's answer holds no best classes.")
+
+
+def top_labels(scores: NDArray[Any] | Best, top: int, labels: Sequence[Label]) -> list[list[Any]]:
     """The best classes, in the shape of Keras' `decode_predictions`.
 
     Args:
-        scores: float [classes].
+        scores: float [classes], or the best of them.
         top: How many; all classes if there are fewer.
         labels: One for each class, or none: then the class number stands for both id and name.
 
@@ -31,16 +58,24 @@ def top_labels(scores: NDArray[Any], top: int, labels: Sequence[Label]) -> list[
     Raises:
         UpstreamError: The model gave something else than one finite score a class.
     """
-    _check(scores, labels)
-    best = np.argsort(-scores, kind="stable")[:top]
-    return [[*_names(int(number), labels), scores[number]] for number in best]
+    best = scores if isinstance(scores, Best) else _best(scores)
+    _check(best, labels)
+    pairs = zip(best.classes[:top].tolist(), best.scores[:top], strict=True)
+    return [[*_names(number, labels), score] for number, score in pairs]
+
+
+def _best(scores: NDArray[Any]) -> Best:
+    """All classes, best first."""
+    _check_shape(scores)
+    order = np.argsort(-scores, kind="stable")
+    return Best(scores[order], order, len(scores))
 
 
 def _names(number: int, labels: Sequence[Label]) -> tuple[str, str]:
     return (labels[number].id, labels[number].name) if labels else (str(number), str(number))
 
 
-def _check(scores: NDArray[Any], labels: Sequence[Label]) -> None:
+def _check_shape(scores: NDArray[Any]) -> None:
     if not isinstance(scores, np.ndarray):
         raise UpstreamError(
             "The model has several outputs; only a decode function of its own knows which."
@@ -49,9 +84,12 @@ def _check(scores: NDArray[Any], labels: Sequence[Label]) -> None:
         raise UpstreamError(
             f"The model answered an array of shape {list(scores.shape)} instead of one score a class."
         )
-    if labels and len(labels) != len(scores):
+
+
+def _check(best: Best, labels: Sequence[Label]) -> None:
+    if labels and len(labels) != best.of:
         raise UpstreamError(
-            f"The model answered {len(scores)} scores, but {len(labels)} labels are configured for it."
+            f"The model answered {best.of} scores, but {len(labels)} labels are configured for it."
         )
-    if not np.isfinite(scores).all():
+    if not np.isfinite(best.scores).all():
         raise UpstreamError("The model answered scores that are not finite numbers.")

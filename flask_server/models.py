@@ -54,6 +54,12 @@ class Model:
     """Why it has no model server, and what to do."""
 
     @property
+    def takes_best(self) -> bool:
+        """Whether nobody looks at other scores than the best: no decode function of the deployment's own, no shadow."""
+        config = self.config
+        return ":" not in config.decode and not config.support_set and config.shadow is None
+
+    @property
     def enough(self) -> tuple[int, int] | None:
         """Height and width that a decoded image needs at least; None: all it has."""
         exact = self.config.resize == "nearest" or ":" in self.config.preprocess

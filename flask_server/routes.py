@@ -53,7 +53,8 @@ def predict(model: Model, router: Router) -> Response:
     facts().model = model.config.name
     if model.problem is not None:
         raise UpstreamUnavailable(model.problem, retry_after_seconds=30)
-    call, top = _call(model), top_of(request, model.config.top)
+    top = top_of(request, model.config.top)
+    call = _call(model, top)
     with facts().stage("receive"):
         batch = images_in(request, most=router.settings.max_instances)
     images = router.fetcher.fetched(batch.images, call.deadline)
@@ -67,7 +68,7 @@ def predict(model: Model, router: Router) -> Response:
     return json_response(labels[0] if batch.single else labels)
 
 
-def _call(model: Model) -> Call:
+def _call(model: Model, top: int) -> Call:
     wanted = timeout_of(request)
     seconds = min(wanted or model.config.timeout_seconds, model.config.timeout_seconds)
     version, version_label = version_of(request)
@@ -75,6 +76,7 @@ def _call(model: Model) -> Call:
     sticky = model.config.sticky_header
     return Call(
         deadline=facts().started + seconds,
+        top=top if model.takes_best else None,
         patient=seconds == model.config.timeout_seconds,
         version=version,
         version_label=version_label,

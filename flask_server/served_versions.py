@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from flask_server.replicas import Replica
 
+PIXELS_SIGNATURE = "pixels"
+TOP_SIGNATURE = "pixels_top"
 _CHECK_SECONDS = 1.0
 _STATUS_OF_ABSENT_LABEL = 400
 
@@ -26,6 +28,8 @@ class Call:
 
     deadline: float
     """In seconds of `time.monotonic`."""
+    top: int | None = None
+    """How many of the best classes are wanted, if no other scores are looked at."""
     patient: bool = True
     """The deadline is the model's own, not one that the client made shorter."""
     version: int | None = None
@@ -59,6 +63,10 @@ class Served:
     version: int
     signatures: Mapping[str, str | None]
     """Name -> dtype of its one input, such as DT_STRING; None if it has several."""
+    top: int = 0
+    """How many of the best classes its signature `pixels_top` tells; 0: it has none."""
+    classes: int = 0
+    """Of so many, where that is so."""
 
 
 @dataclass(slots=True)
@@ -117,7 +125,8 @@ def _served(document: dict[str, Any]) -> Served:
     try:
         version = int(document["model_spec"]["version"])
         signatures = document["metadata"]["signature_def"]["signature_def"]
-        return Served(version, {name: _dtype(entry) for name, entry in signatures.items()})
+        dtypes = {name: _dtype(entry) for name, entry in signatures.items()}
+        return Served(version, dtypes, *_top_and_classes(signatures))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UpstreamError("The model server's metadata cannot be understood.") from None
 
@@ -125,3 +134,15 @@ def _served(document: dict[str, Any]) -> Served:
 def _dtype(signature: Mapping[str, Any]) -> str | None:
     inputs = list(signature["inputs"].values())
     return str(inputs[0]["dtype"]) if len(inputs) == 1 else None
+
+
+def _top_and_classes(signatures: Mapping[str, Any]) -> tuple[int, int]:
+    """See `Served`; (0, 0) where the metadata does not tell."""
+    try:
+        top, classes = (
+            int(signatures[name]["outputs"]["scores"]["tensor_shape"]["dim"][-1]["size"])
+            for name in (TOP_SIGNATURE, PIXELS_SIGNATURE)
+        )
+    except (KeyError, IndexError, TypeError, ValueError):
+        return 0, 0
+    return (top, classes) if 0 < top <= classes else (0, 0)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def bytes_request(signature: str, instances: Sequence[NDArray[np.uint8]]) -> bytes:
     """A `:predict` body in row form whose instances are the arrays' raw bytes, as `{"b64": ...}`."""
-    texts = [pybase64.b64encode(np.ascontiguousarray(array)) for array in instances]
+    texts = [pybase64.b64encode(np.ascontiguousarray(array).data) for array in instances]
     head = b'{"signature_name":%b,"instances":[{"b64":"' % orjson.dumps(signature)
     return b"".join((head, b'"},{"b64":"'.join(texts), b'"}]}'))
 

@@ -10,9 +10,15 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask_server import tensor_text
+from flask_server.decoding import best_of
 from flask_server.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from flask_server.replicas import RetryBudget
-from flask_server.served_versions import Call, ServedVersions
+from flask_server.served_versions import (
+    PIXELS_SIGNATURE,
+    TOP_SIGNATURE,
+    Call,
+    ServedVersions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +34,6 @@ if TYPE_CHECKING:
 _STATUS_SECONDS = 1.0
 _SWAPS_PER_REQUEST = 3
 _DEFAULT_SIGNATURE = "serving_default"
-_PIXELS_SIGNATURE = "pixels"
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
@@ -53,7 +58,8 @@ class Upstream:
             call: Deadline, version and headers.
 
         Returns:
-            The model's rows, one for each image, and the version that computed them.
+            The model's rows, one for each image, and the version that computed them. Rows are a `Best` where the call wants
+            no more than a version tells in that form.
 
         Raises:
             UpstreamError: No model server answered with predictions.
@@ -62,8 +68,8 @@ class Upstream:
         """
         return self._run(
             call,
-            lambda served: self._body(served, arrays),
-            lambda body: tensor_text.predictions(body, len(arrays)),
+            lambda served: self._body(served, arrays, call.top),
+            lambda served, body: _rows(served, body, len(arrays), call.top),
         )
 
     def outputs(
@@ -78,7 +84,7 @@ class Upstream:
             UpstreamError, UnknownVersion, ClientGone: As `predict`.
         """
         body = tensor_text.columns_request(signature, inputs)
-        return self._run(call, lambda _: body, tensor_text.outputs)
+        return self._run(call, lambda _: body, lambda _, answer: tensor_text.outputs(answer))
 
     def refuse_if_down(self, call: Call) -> None:
         """Before work is put into a request: if every replica failed when last asked, see whether one is back.
@@ -113,7 +119,7 @@ class Upstream:
             return None
 
     def _run(
-        self, call: Call, write: Callable[[Served], bytes], read: Callable[[bytes], _T]
+        self, call: Call, write: Callable[[Served], bytes], read: Callable[[Served, bytes], _T]
     ) -> tuple[_T, int]:
         """Have a version run a signature: `write` the request for what it has, `read` its answer."""
         self._budget.earn()
@@ -149,25 +155,27 @@ class Upstream:
         replica: Replica,
         call: Call,
         write: Callable[[Served], bytes],
-        read: Callable[[bytes], _T],
+        read: Callable[[Served, bytes], _T],
     ) -> tuple[_T, int]:
         served = self._versions.get(replica, call)
         for _ in range(_SWAPS_PER_REQUEST):
             path = f"{self._versions.path}/versions/{served.version}:predict"
             answer = replica.exchange(call.exchange("POST", path, write(served)))
             if answer.status == 200:
-                return read(answer.body), served.version
+                return read(served, answer.body), served.version
             if answer.status != 404:
                 raise self._failure(answer)
             served = self._versions.look_again(replica, call)  # unloaded since: which is it now?
         raise UpstreamUnavailable(f"The versions of '{self._name}' change too fast; try again.")
 
-    def _body(self, served: Served, arrays: Sequence[NDArray[Any]]) -> bytes:
+    def _body(self, served: Served, arrays: Sequence[NDArray[Any]], top: int | None) -> bytes:
         """Choose the cheapest signature that the version has, and write the request for it."""
         if self._convention is None:
             return tensor_text.numbers_request(_numbers_signature(served), arrays)
-        if served.signatures.get(_PIXELS_SIGNATURE) == "DT_STRING":
-            return tensor_text.bytes_request(_PIXELS_SIGNATURE, arrays)
+        if _top_suffices(served, top):
+            return tensor_text.bytes_request(TOP_SIGNATURE, arrays)
+        if served.signatures.get(PIXELS_SIGNATURE) == "DT_STRING":
+            return tensor_text.bytes_request(PIXELS_SIGNATURE, arrays)
         numbers = [self._convention(array) for array in arrays]
         return tensor_text.numbers_request(_numbers_signature(served), numbers)
 
@@ -186,6 +194,15 @@ def _unavailable(error: Exception, name: str) -> UpstreamUnavailable:
     if isinstance(error, UpstreamUnavailable):
         return error
     return UpstreamUnavailable(f"The model server of '{name}' broke off; try again in a moment.")
+
+
+def _top_suffices(served: Served, top: int | None) -> bool:
+    return top is not None and top <= served.top
+
+
+def _rows(served: Served, body: bytes, count: int, top: int | None) -> list[Any]:
+    rows = tensor_text.predictions(body, count)
+    return [best_of(row, served.classes) for row in rows] if _top_suffices(served, top) else rows
 
 
 def _numbers_signature(served: Served) -> str:

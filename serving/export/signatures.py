@@ -1,4 +1,4 @@
-"""A Keras model as a `tf.Module` with the four signatures.
+"""A Keras model as a `tf.Module` with its signatures.
 
 The model itself stands once in the SavedModel's function library; every signature calls it.
 """
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # A SavedModel's graph is one protocol buffer, which may not pass 2 GB; what stands beside the constants is small.
 FREEZE_LIMIT_BYTES = 1_500_000_000
+TOP = 10
 Computation = Callable[[tf.Tensor], tf.Tensor]
 Signature = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
@@ -48,6 +49,9 @@ def sign(model: keras.Model, config: ModelConfig) -> SignedModel:
 
     `serving_default`: `input_image` float32 [N, H, W, C], preprocessed -> `scores` float32 [N, classes].
     `pixels`: `pixels` string [N], each H·W·C raw uint8 bytes -> `scores`.
+    `pixels_top`: `pixels` -> the best `scores` float32 [N, 10] and their `classes` int32 [N, 10], best first, of equal
+        scores the lower class first. Only where there are more classes: to write and read a thousand numbers as text takes
+        a twentieth of the time that MobileNetV2 takes to compute them.
     `image_bytes`: `image_bytes` string [N], each an image file -> `scores`.
     `preprocessing`: `image_bytes` string [N] -> `input_image` float32 [N, H, W, C].
 
@@ -59,11 +63,19 @@ def sign(model: keras.Model, config: ModelConfig) -> SignedModel:
     score = _scorer(model, floats, module)
     signatures = {"serving_default": _signature(score, floats, "scores")}
     if ":" not in config.preprocess:
-        signatures |= _signatures_of_bytes(score, config)
+        signatures |= _signatures_of_bytes(score, config, top=has_top(model))
     return SignedModel(module, signatures)
 
 
-def _signatures_of_bytes(score: Computation, config: ModelConfig) -> dict[str, Signature]:
+def has_top(model: keras.Model) -> bool:
+    """Whether a model gives so many scores that the best of them are a signature of their own."""
+    shape = model.output_shape
+    return len(shape) == 2 and shape[1] is not None and shape[1] > TOP
+
+
+def _signatures_of_bytes(
+    score: Computation, config: ModelConfig, *, top: bool
+) -> dict[str, Signature]:
     def from_pixels(raw: tf.Tensor) -> tf.Tensor:
         return score(apply_convention(unpack_pixels(raw, config), config.preprocess))
 
@@ -75,6 +87,8 @@ def _signatures_of_bytes(score: Computation, config: ModelConfig) -> dict[str, S
 
     pixels = tf.TensorSpec([None], tf.string, name="pixels")
     signatures = {"pixels": _signature(from_pixels, pixels, "scores")}
+    if top:
+        signatures["pixels_top"] = _top_signature(from_pixels, pixels)
     if config.resize in RESIZE_FILTERS:
         files = tf.TensorSpec([None], tf.string, name="image_bytes")
         signatures["image_bytes"] = _signature(from_files, files, "scores")
@@ -87,6 +101,14 @@ def _signature(compute: Computation, spec: tf.TensorSpec, output: str) -> Signat
         return {output: compute(value)}
 
     return cast(Signature, tf.function(compute_named, input_signature=[spec], autograph=False))
+
+
+def _top_signature(score: Computation, spec: tf.TensorSpec) -> Signature:
+    def best(value: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = tf.math.top_k(score(value), k=TOP)
+        return {"scores": found.values, "classes": found.indices}
+
+    return cast(Signature, tf.function(best, input_signature=[spec], autograph=False))
 
 
 def _scorer(model: keras.Model, spec: tf.TensorSpec, module: tf.Module) -> Computation:

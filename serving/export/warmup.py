@@ -15,7 +15,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog, PredictLog
 from serving.export.image_graph import image_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from tensorflow.core.framework.tensor_pb2 import TensorProto
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from model_config import ModelConfig
 
 
-def write_warmup(version: Path, config: ModelConfig, signatures: Iterable[str]) -> None:
-    """Write one black image for each of the signatures that the router asks for.
+def write_warmup(version: Path, config: ModelConfig, signatures: Collection[str]) -> None:
+    """Write one black image for each of the signatures that are asked for most: the router's, and anyone's.
 
     Args:
         version: The version's folder.
@@ -33,11 +33,12 @@ def write_warmup(version: Path, config: ModelConfig, signatures: Iterable[str]) 
     """
     shape = image_shape(config)
     # One value stands for all in a TensorProto with a shape: the file stays small.
-    images = {
-        "serving_default": {"input_image": tf.make_tensor_proto(0.0, tf.float32, [1, *shape])},
-        "pixels": {"pixels": tf.make_tensor_proto([bytes(math.prod(shape))], tf.string)},
-    }
-    asked = {name: images[name] for name in images if name in set(signatures)}
+    floats = {"input_image": tf.make_tensor_proto(0.0, tf.float32, [1, *shape])}
+    pixels = {"pixels": tf.make_tensor_proto([bytes(math.prod(shape))], tf.string)}
+    # A signature that has run keeps packed weights of its own, so not both of these.
+    raw = "pixels_top" if "pixels_top" in signatures else "pixels"
+    images = {"serving_default": floats, raw: pixels}
+    asked = {name: inputs for name, inputs in images.items() if name in signatures}
     write_requests(version, config.servable, asked)
 
 

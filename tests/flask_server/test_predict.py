@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from tests.flask_server.conftest import encoded
-from tests.flask_server.toy_model_server import FLOATS
+from tests.flask_server.toy_model_server import BYTES, FLOATS, WITH_TOP, with_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,6 +151,71 @@ def test_pixels_signature_is_preferred(client: FlaskClient, toy: ToyModelServer)
     [sent] = toy.model.requests
     assert sent["signature_name"] == "pixels"
     assert base64.b64decode(sent["instances"][0]["b64"]) == bytes([255, 51, 0]) * 24
+
+
+@pytest.mark.parametrize(
+    ("query", "more", "asked"),
+    [
+        ("?top=2", "", "pixels_top"),
+        ("", "top = 1", "pixels_top"),
+        ("?top=3", "", "pixels"),
+        ("", "", "pixels"),
+        ("?top=2", "shadow = 'next'", "pixels"),
+    ],
+)
+def test_the_best_alone_are_asked_for_where_they_suffice(
+    client_of: Callable[..., FlaskClient],
+    toy: ToyModelServer,
+    query: str,
+    more: str,
+    asked: str,
+) -> None:
+    """`pixels_top` is asked as far as it tells, unless somebody (a shadow) looks at all the scores."""
+    toy.model.signatures = WITH_TOP
+    response = client_of(more=more).post(PATH + query, data=RED)
+    assert response.json == ANSWER[: len(response.json or [])]
+    assert toy.model.requests[0]["signature_name"] == asked
+
+
+def test_a_decode_function_gets_all_the_scores(
+    client_of: Callable[..., FlaskClient], toy: ToyModelServer, tmp_path: Any
+) -> None:
+    """A deployment's own decode function is never given the best alone."""
+    toy.model.signatures = WITH_TOP
+    (tmp_path / "my_toy_decode.py").write_text("def decode(scores, top): return len(scores)\n")
+    client = client_of(more='decode = "my_toy_decode:decode"')
+    assert client.post(f"{PATH}?top=1", data=RED).json == 3
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [0.5, 0.5],
+        {"scores": [0.5]},
+        {"scores": [0.5], "classes": [0, 1]},
+        {"scores": 0.5, "classes": 0},
+        {"scores": [0.5], "classes": ["red"]},
+    ],
+)
+def test_what_is_no_row_of_best_classes(
+    client: FlaskClient, toy: ToyModelServer, row: object
+) -> None:
+    """An answer that cannot be understood is the model server's failure, told in a sentence."""
+    toy.model.signatures = WITH_TOP
+    toy.model.answer = (200, orjson.dumps({"predictions": [row]}))
+    response = client.post(f"{PATH}?top=1", data=RED)
+    assert response.status_code == 502
+    assert response.content_type == "application/problem+json"
+
+
+def test_labels_are_counted_even_if_only_the_best_are_told(
+    client: FlaskClient, toy: ToyModelServer
+) -> None:
+    """Labels that are not one for each class are a mistake that is told, whichever signature was asked."""
+    toy.model.signatures = WITH_TOP | {"pixels": with_scores(BYTES, 4)}
+    response = client.post(f"{PATH}?top=1", data=RED)
+    assert response.status_code == 502
+    assert "4 scores, but 3 labels" in (response.json or {})["detail"]
 
 
 def test_float_instances_otherwise(client: FlaskClient, toy: ToyModelServer) -> None:

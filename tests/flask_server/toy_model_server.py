@@ -23,6 +23,20 @@ FLOATS = {"inputs": {"input_image": {"dtype": "DT_FLOAT"}}}
 BYTES = {"inputs": {"raw": {"dtype": "DT_STRING"}}}
 
 
+def with_scores(signature: dict[str, Any], size: int) -> dict[str, Any]:
+    """The signature's metadata with an output of so many scores a row."""
+    shape = {"dim": [{"size": "-1"}, {"size": str(size)}]}
+    return {**signature, "outputs": {"scores": {"tensor_shape": shape}}}
+
+
+WITH_TOP = {
+    "serving_default": FLOATS,
+    "pixels": with_scores(BYTES, 3),
+    "pixels_top": with_scores(BYTES, 2),
+}
+"""What a model has that tells its two best classes in a signature of their own."""
+
+
 @dataclass
 class ToyModel:
     """What the server serves; a test may change it while it runs."""
@@ -51,6 +65,12 @@ def colours(instance: Any) -> list[float]:
         return [sum(raw[channel::3]) / (len(raw) // 3) / 255 for channel in range(3)]
     pixels = [pixel for row in instance for pixel in row]
     return [sum(pixel[channel] for pixel in pixels) / len(pixels) / 255 for channel in range(3)]
+
+
+def best_two(scores: list[float]) -> dict[str, Any]:
+    """A row of the signature `pixels_top`."""
+    classes = sorted(range(len(scores)), key=lambda number: -scores[number])[:2]
+    return {"scores": [scores[number] for number in classes], "classes": classes}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -118,6 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
         rows = [colours(one) for one in body["instances"]]
         if version == model.reversed_version:
             rows = [row[::-1] for row in rows]
+        if body["signature_name"] == "pixels_top":
+            return self.answer(200, {"predictions": [best_two(row) for row in rows]})
         return self.answer(200, {"predictions": rows})
 
 

@@ -70,7 +70,7 @@ def test_a_damaged_saved_model_is_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.tensorflow
 def test_every_version_under_a_base_path_is_shown(tmp_path: Path) -> None:
-    """An export's folder shows its four signatures with types and shapes."""
+    """An export's folder shows its signatures with types and shapes."""
     (tmp_path / "models.toml").write_text(
         '[tiny]\narchitecture = "MobileNet"\narchitecture_options = { alpha = 0.25 }\n'
         'weights = "random"\ninput_size = [32, 32]\nbase_path = "tiny"\n'
@@ -85,6 +85,7 @@ def test_every_version_under_a_base_path_is_shown(tmp_path: Path) -> None:
     assert [line.strip() for line in lines if line.startswith("  ") and line[2] != " "] == [
         "image_bytes",
         "pixels",
+        "pixels_top",
         "preprocessing",
         "serving_default",
     ]

@@ -204,6 +204,26 @@ def test_a_filter_that_tensorflow_lacks_leaves_out_what_resizes(
     assert set(session.signatures) == {"serving_default", "pixels"}
 
 
+def test_the_best_of_many_classes_are_a_signature_of_their_own(tmp_path: Path) -> None:
+    """Above ten classes `pixels_top` gives the ten best of `pixels`, best first, equal ones in their order; it is warmed up."""
+    image = keras.Input((*SIZE, 3))
+    scores = keras.layers.GlobalAveragePooling2D()(image)
+    scores = keras.layers.Concatenate()(
+        [scores] * 4
+    )  # twelve classes, four times the same three scores
+    version = export_model(keras.Model(image, scores), config_for(tmp_path, preprocess="tf"))
+    session = BareSession(version)
+    pictures = random_images(2, *SIZE, 3)
+    raw = [picture.tobytes() for picture in pictures]
+    best = session.run_named("pixels_top", pixels=raw)
+    expected = session.run("pixels", raw)
+    order = np.argsort(-expected, axis=1, kind="stable")[:, :10]
+    np.testing.assert_array_equal(best["classes"], order)
+    np.testing.assert_array_equal(best["scores"], np.take_along_axis(expected, order, axis=1))
+    file = version / "assets.extra" / "tf_serving_warmup_requests"
+    assert b"pixels_top" in file.read_bytes()
+
+
 def test_the_warm_up_requests_can_be_run(small_model: keras.Model, tmp_path: Path) -> None:
     """The warm-up file holds one request each for the two signatures that the router uses, and both run."""
     version = export_model(small_model, config_for(tmp_path))
