@@ -21,7 +21,10 @@ from scripts.command_line import (
 from scripts.sample_image import print_labels, read_image
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
+    from tensorflow.core.framework.tensor_pb2 import TensorProto
 
     from model_config import ModelConfig
 
@@ -81,9 +84,15 @@ def predicted_scores(
                 f"{server} answered {error.code().name}: {error.details()}; start a model server "
                 "with --port, and name its address with --server"
             ) from None
-    if len(response.outputs) != 1:
-        raise UserError(f"{config.servable} answered {sorted(response.outputs)}, not scores alone.")
-    (output,) = response.outputs.values()
+    return _only_row(response.outputs, config.servable)
+
+
+def _only_row(outputs: Mapping[str, TensorProto], servable: str) -> np.ndarray:
+    import tensorflow as tf  # noqa: PLC0415 - as above
+
+    if len(outputs) != 1:
+        raise UserError(f"{servable} answered {sorted(outputs)}, not scores alone.")
+    (output,) = outputs.values()
     scores: np.ndarray = tf.make_ndarray(output)[0]
     return scores
 
