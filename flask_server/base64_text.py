@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import contextlib
 
 import pybase64
 
@@ -20,13 +21,14 @@ def decode_base64(text: str | bytes) -> bytes:
     Raises:
         InvalidImage: It is not base64.
     """
+    with contextlib.suppress(binascii.Error, ValueError):
+        return pybase64.b64decode(text, validate=True)
     if isinstance(text, str):
         text = text.encode("utf-8", "replace")
     text = _without_data_url_head(text)
-    try:
+    with contextlib.suppress(binascii.Error, ValueError):
         return pybase64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return _decode_irregular(text)
+    return _decode_irregular(text)
 
 
 def _without_data_url_head(text: bytes) -> bytes:
