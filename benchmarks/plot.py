@@ -31,7 +31,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         _panel(axis, [row for row in shown if row.setting.model == model])
         axis.set_title(model)
     axes[0][0].set_ylabel(f"photos a second, {CLIENTS} clients")
-    axes[0][-1].legend(frameon=False)
+    axes[0][-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)
