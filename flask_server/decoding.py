@@ -37,7 +37,10 @@ def best_of(row: object, classes: int) -> Best:
     """
     match row:
         case {"scores": np.ndarray() as scores, "classes": np.ndarray() as numbers} if (
-            scores.ndim == 1 and scores.shape == numbers.shape and numbers.dtype.kind == "i"
+            scores.ndim == 1
+            and scores.shape == numbers.shape
+            and numbers.dtype.kind == "i"
+            and all(0 <= number < classes for number in numbers.tolist())
         ):
             return Best(scores, numbers, classes)
     raise UpstreamError("The model server's answer holds no best classes.")

@@ -160,10 +160,8 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             req.body = body
         try:
             keep = super().handle_request(req, conn)
-            if body is not None:
-                body.seek(
-                    0, io.SEEK_END
-                )  # for what was not read, gunicorn would close the connection
+            if body is not None:  # for what nobody read, gunicorn would close the connection
+                body.seek(0, io.SEEK_END)
             return keep
         except TimeoutError:
             _log.info("a client did not take its answer")

@@ -195,6 +195,8 @@ def test_a_decode_function_gets_all_the_scores(
         {"scores": [0.5], "classes": [0, 1]},
         {"scores": 0.5, "classes": 0},
         {"scores": [0.5], "classes": ["red"]},
+        {"scores": [0.5], "classes": [3]},
+        {"scores": [0.5], "classes": [-1]},
     ],
 )
 def test_what_is_no_row_of_best_classes(
