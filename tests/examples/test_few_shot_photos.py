@@ -36,7 +36,7 @@ def test_two_crops_of_a_photo_name_it(zoo: Path, tmp_path: Path) -> None:
     from tests.serving.bare_session import BareSession  # noqa: PLC0415
 
     model = keras.applications.MobileNetV2(weights=zoo / "weights" / "mobilenet_v2.weights.h5")
-    features = keras.Model(model.inputs, model.get_layer("global_average_pooling2d").output)
+    features = keras.Model(model.inputs, model.layers[-2].output)
     config = ModelConfig(
         name="p", servable="p", base_path=tmp_path, preprocess="tf", input_size=(224, 224)
     )

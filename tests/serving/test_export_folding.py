@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,9 @@ keras = pytest.importorskip("keras")
 layers = keras.layers
 
 from serving.export.folding import folded_padding, folded_values  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TOLERANCE = 1e-5
 
@@ -70,20 +73,21 @@ def padded_by(padding: Any, reader: Any, side: int | None = 16) -> keras.Model:
 
 
 @pytest.mark.parametrize(
-    "model",
+    "build",
     [
-        padded_by(3, layers.Conv2D(5, 7, strides=2)),  # ResNet's: SAME adds 2 and 3
-        padded_by(((1, 0), (1, 0)), layers.DepthwiseConv2D(3, strides=2)),
-        padded_by(1, layers.DepthwiseConv2D(3, dilation_rate=2)),
-        padded_by(1, layers.Conv2D(5, 3, padding="same")),
-        padded_by(1, layers.MaxPooling2D(3, strides=1)),
-        padded_by(((0, 1), (0, 1)), layers.DepthwiseConv2D(3, strides=2), side=None),
-        read_twice(),
+        lambda: padded_by(3, layers.Conv2D(5, 7, strides=2)),  # ResNet's: SAME adds 2 and 3
+        lambda: padded_by(((1, 0), (1, 0)), layers.DepthwiseConv2D(3, strides=2)),
+        lambda: padded_by(1, layers.DepthwiseConv2D(3, dilation_rate=2)),
+        lambda: padded_by(1, layers.Conv2D(5, 3, padding="same")),
+        lambda: padded_by(1, layers.MaxPooling2D(3, strides=1)),
+        lambda: padded_by(((0, 1), (0, 1)), layers.DepthwiseConv2D(3, strides=2), side=None),
+        read_twice,
     ],
     ids=["resnet", "before", "dilated", "same", "pooling", "unknown size", "read twice"],
 )
-def test_other_padding_is_left_alone(model: keras.Model) -> None:
+def test_other_padding_is_left_alone(build: Callable[[], keras.Model]) -> None:
     """Other zeros than those of `SAME`, or zeros that others read, stay where they are."""
+    model = build()
     before = [getattr(layer, "padding", None) for layer in model.layers]
     with folded_padding(model):
         assert [getattr(layer, "padding", None) for layer in model.layers] == before
@@ -109,11 +113,11 @@ def test_a_batch_norms_scale_moves_into_the_depthwise_convolution(
 
 
 @pytest.mark.parametrize(
-    "conv",
-    [layers.Conv2D(5, 3), layers.DepthwiseConv2D(3, activation="relu")],
+    "build",
+    [lambda: layers.Conv2D(5, 3), lambda: layers.DepthwiseConv2D(3, activation="relu")],
     ids=["TensorFlow folds it itself", "not linear"],
 )
-def test_other_batch_norms_are_left_alone(conv: Any) -> None:
+def test_other_batch_norms_are_left_alone(build: Callable[[], Any]) -> None:
     """Nothing moves into a convolution with an activation, or where TensorFlow does so when it loads."""
-    model = keras.Sequential([keras.Input((16, 16, 4)), conv, layers.BatchNormalization()])
+    model = keras.Sequential([keras.Input((16, 16, 4)), build(), layers.BatchNormalization()])
     assert not folded_values(model)
