@@ -68,8 +68,8 @@ class Upstream:
         """
         return self._run(
             call,
-            lambda served: self._body(served, arrays, call.top),
-            lambda served, body: _rows(served, body, len(arrays), call.top),
+            lambda served: self._body(served, arrays, call),
+            lambda served, body: self._rows(served, body, len(arrays), call),
         )
 
     def outputs(
@@ -168,16 +168,26 @@ class Upstream:
             served = self._versions.look_again(replica, call)  # unloaded since: which is it now?
         raise UpstreamUnavailable(f"The versions of '{self._name}' change too fast; try again.")
 
-    def _body(self, served: Served, arrays: Sequence[NDArray[Any]], top: int | None) -> bytes:
+    def _body(self, served: Served, arrays: Sequence[NDArray[Any]], call: Call) -> bytes:
         """Choose the cheapest signature that the version has, and write the request for it."""
         if self._convention is None:
             return tensor_text.numbers_request(_numbers_signature(served), arrays)
-        if _top_suffices(served, top):
+        if self._best_suffice(served, call):
             return tensor_text.bytes_request(TOP_SIGNATURE, arrays)
         if served.signatures.get(PIXELS_SIGNATURE) == "DT_STRING":
             return tensor_text.bytes_request(PIXELS_SIGNATURE, arrays)
         numbers = [self._convention(array) for array in arrays]
         return tensor_text.numbers_request(_numbers_signature(served), numbers)
+
+    def _rows(self, served: Served, body: bytes, count: int, call: Call) -> list[Any]:
+        rows = tensor_text.predictions(body, count)
+        if self._best_suffice(served, call):
+            return [best_of(row, served.classes) for row in rows]
+        return rows
+
+    def _best_suffice(self, served: Served, call: Call) -> bool:
+        """Whether the version tells as many of the best classes as the call wants, from pixels as we have them."""
+        return self._convention is not None and call.top is not None and call.top <= served.top
 
     def _failure(self, answer: Answer) -> UpstreamError:
         """Say what the model server's failure means; what it said itself is for the log only."""
@@ -194,15 +204,6 @@ def _unavailable(error: Exception, name: str) -> UpstreamUnavailable:
     if isinstance(error, UpstreamUnavailable):
         return error
     return UpstreamUnavailable(f"The model server of '{name}' broke off; try again in a moment.")
-
-
-def _top_suffices(served: Served, top: int | None) -> bool:
-    return top is not None and top <= served.top
-
-
-def _rows(served: Served, body: bytes, count: int, top: int | None) -> list[Any]:
-    rows = tensor_text.predictions(body, count)
-    return [best_of(row, served.classes) for row in rows] if _top_suffices(served, top) else rows
 
 
 def _numbers_signature(served: Served) -> str:

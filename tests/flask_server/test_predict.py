@@ -177,6 +177,19 @@ def test_the_best_alone_are_asked_for_where_they_suffice(
     assert toy.model.requests[0]["signature_name"] == asked
 
 
+def test_a_preprocess_function_keeps_its_numbers(
+    client_of: Callable[..., FlaskClient], toy: ToyModelServer, tmp_path: Any
+) -> None:
+    """What a deployment's own preprocess function makes goes to `serving_default`, even if there is `pixels_top`."""
+    toy.model.signatures = WITH_TOP
+    (tmp_path / "my_toy_preprocess.py").write_text(
+        "import numpy as np\ndef preprocess(image): return np.asarray(image, np.float32)\n"
+    )
+    client = client_of(more='preprocess = "my_toy_preprocess:preprocess"')
+    assert client.post(f"{PATH}?top=1", data=RED).json == ANSWER[:1]
+    assert toy.model.requests[0]["signature_name"] == "serving_default"
+
+
 def test_a_decode_function_gets_all_the_scores(
     client_of: Callable[..., FlaskClient], toy: ToyModelServer, tmp_path: Any
 ) -> None:
