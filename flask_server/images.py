@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # photos, three models, 224 pixels: halved to 2 to 2.5 times that, scores move by 0.03 (median of the worst model) and by
 # 0.09 at most; quartered to 2 times, by 0.10 and 0.17.
 _SPARE_BY_REDUCTION = {8: 2.5, 4: 2.5, 2: 2.0}
-# Pillow hands over 64 KB at a time, and libjpeg begins a row of blocks anew where they end.
+# Pillow would hand a file over 64 KB at a time, and libjpeg begins a row of blocks anew where such a piece ends.
 _AT_ONCE = 16 * 2**20
 _MODES = {"rgb": "RGB", "grayscale": "L"}
 _log = logging.getLogger(__name__)
@@ -108,6 +108,7 @@ class ImageReader:
             if pixels > self.max_pixels:
                 raise TooLarge(self._too_large())
             box = None if at_least is None else _decode_small(image, max(at_least))
+            image.decodermaxblock = _AT_ONCE
             image.load()
             upright = _upright(image)
             # Turned round, the part of a pixel would be on another side; photos that need turning have none.
@@ -121,7 +122,6 @@ def _decode_small(image: ImageFile, side: int) -> tuple[float, float, float, flo
     """Let a JPEG be decoded at reduced size; the result is a `Picture.box`."""
     if image.format not in ("JPEG", "MPO"):
         return None
-    image.decodermaxblock = _AT_ONCE
     for reduction, spare in _SPARE_BY_REDUCTION.items():
         if min(image.size) >= reduction * spare * side:
             reduced = image.draft(None, (image.width // reduction, image.height // reduction))

@@ -63,11 +63,11 @@ def sign(model: keras.Model, config: ModelConfig) -> SignedModel:
     score = _scorer(model, floats, module)
     signatures = {"serving_default": _signature(score, floats, "scores")}
     if ":" not in config.preprocess:
-        signatures |= _signatures_of_bytes(score, config, top=has_top(model))
+        signatures |= _signatures_of_bytes(score, config, top=_has_top(model))
     return SignedModel(module, signatures)
 
 
-def has_top(model: keras.Model) -> bool:
+def _has_top(model: keras.Model) -> bool:
     """Whether a model gives so many scores that the best of them are a signature of their own."""
     shape = model.output_shape
     return len(shape) == 2 and shape[1] is not None and shape[1] > TOP

@@ -208,9 +208,7 @@ def test_the_best_of_many_classes_are_a_signature_of_their_own(tmp_path: Path) -
     """Above ten classes `pixels_top` gives the ten best of `pixels`, best first, equal ones in their order; it is warmed up."""
     image = keras.Input((*SIZE, 3))
     scores = keras.layers.GlobalAveragePooling2D()(image)
-    scores = keras.layers.Concatenate()(
-        [scores] * 4
-    )  # twelve classes, four times the same three scores
+    scores = keras.layers.Concatenate()([scores] * 4)  # twelve classes, four of each score
     version = export_model(keras.Model(image, scores), config_for(tmp_path, preprocess="tf"))
     session = BareSession(version)
     pictures = random_images(2, *SIZE, 3)
