@@ -21,16 +21,21 @@ if TYPE_CHECKING:
 
     from flask_server.settings import Settings
 
-# How far a JPEG is reduced as it is decoded -> how many times larger than needed it must stay. Measured on 12 to 24 crops of
-# photos, three models, 224 pixels: halved to 2 to 2.5 times that, scores move by 0.03 (median of the worst model) and by
-# 0.09 at most; quartered to 2 times, by 0.10 and 0.17.
-_SPARE_BY_REDUCTION = {8: 2.5, 4: 2.5, 2: 2.0}
+# How far a JPEG is reduced as it is decoded -> how many times larger than needed it must stay, for `resizing` to make of it
+# what it makes of the whole; docs/performance.md tells how near.
+_SPARE_BY_REDUCTION = {8: 2.0, 4: 2.0, 2: 1.6}
 # Pillow would hand a file over 64 KB at a time, and libjpeg begins a row of blocks anew where such a piece ends.
 _AT_ONCE = 16 * 2**20
+_ORIENTATION_TAG = 0x0112
+_FROM_THE_RIGHT, _FROM_BELOW, _ON_ITS_SIDE = {2, 3, 7, 8}, {3, 4, 6, 7}, {5, 6, 7, 8}
 _MODES = {"rgb": "RGB", "grayscale": "L"}
 _log = logging.getLogger(__name__)
 # Pillow only warns of an image that would fill the memory.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+Box = tuple[float, float, float, float]
+"""Left, upper, right, lower, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +46,13 @@ class Picture:
     """Mode RGB or L."""
     pixels: int
     """How many the file holds, however small it was decoded."""
-    box: tuple[float, float, float, float] | None = None
-    """Left, upper, right, lower: the part that shows the photo, where that is not the whole.
+    box: Box | None = None
+    """The part that shows the photo, where that is not the whole.
 
     A JPEG decoded small is rounded up to whole pixels; the last row and column may hold only a part of one.
     """
+    reduction: int = 1
+    """Each pixel of a JPEG decoded small is the mean of so many in each direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,36 +114,59 @@ class ImageReader:
             pixels = image.width * image.height
             if pixels > self.max_pixels:
                 raise TooLarge(self._too_large())
-            box = None if at_least is None else _decode_small(image, max(at_least))
+            reduction = _reduction(image, at_least)
+            box = _decode_small(image, reduction)
             image.decodermaxblock = _AT_ONCE
             image.load()
-            upright = _upright(image)
-            # Turned round, the part of a pixel would be on another side; photos that need turning have none.
-            return Picture(_in_mode(upright, mode), pixels, box if upright is image else None)
+            orientation = _orientation(image)
+            upright = image if orientation == 1 else ImageOps.exif_transpose(image)
+            box = _turned(box, image.size, orientation)
+            return Picture(_in_mode(upright, mode), pixels, box, reduction)
 
     def _too_large(self) -> str:
         return f"The image has more than {self.max_pixels} pixels, the most that is taken."
 
 
-def _decode_small(image: ImageFile, side: int) -> tuple[float, float, float, float] | None:
+def _reduction(image: ImageFile, at_least: tuple[int, int] | None) -> int:
+    """How far an image may be reduced as it is decoded."""
+    if at_least is None or image.format not in ("JPEG", "MPO"):
+        return 1
+    spare = min(image.size) / max(at_least)
+    enough = (by for by, least in _SPARE_BY_REDUCTION.items() if spare >= by * least)
+    return next(enough, 1)
+
+
+def _decode_small(image: ImageFile, reduction: int) -> Box | None:
     """Let a JPEG be decoded at reduced size; the result is a `Picture.box`."""
-    if image.format not in ("JPEG", "MPO"):
+    if reduction == 1:
         return None
-    for reduction, spare in _SPARE_BY_REDUCTION.items():
-        if min(image.size) >= reduction * spare * side:
-            reduced = image.draft(None, (image.width // reduction, image.height // reduction))
-            return reduced[1] if reduced else None
-    return None
+    reduced = image.draft(None, (image.width // reduction, image.height // reduction))
+    return reduced[1] if reduced else None
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF orientation says; a damaged EXIF block says nothing."""
+def _orientation(image: Image.Image) -> int:
+    """How the EXIF block says that the image lies, 1 to 8; a damaged block says nothing."""
     try:
-        orientation = image.getexif().get(0x0112, 1)
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception as error:  # noqa: BLE001 - as above: what a camera or an attacker wrote there
         _log.info("an EXIF block could not be read: %s: %s", type(error).__name__, error)
-        return image
-    return image if orientation == 1 else ImageOps.exif_transpose(image)
+        return 1
+    return orientation if orientation in range(2, 9) else 1
+
+
+def _turned(box: Box | None, size: tuple[int, int], orientation: int) -> Box | None:
+    """Where the part of an image that shows the photo is once the image is upright (EXIF 2.3, 4.6.4, Orientation)."""
+    if box is None:
+        return None
+    left, upper, right, lower = box
+    width, height = size
+    if orientation in _FROM_THE_RIGHT:
+        left, right = width - right, width - left
+    if orientation in _FROM_BELOW:
+        upper, lower = height - lower, height - upper
+    return (
+        (upper, left, lower, right) if orientation in _ON_ITS_SIDE else (left, upper, right, lower)
+    )
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:

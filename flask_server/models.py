@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from flask_server.admission import Places
 from flask_server.decoding import top_labels
 from flask_server.placement import Placement, load_placement
-from flask_server.preprocessing import CONVENTIONS, resized_pixels
+from flask_server.preprocessing import CONVENTIONS
+from flask_server.resizing import resized_pixels
 from flask_server.taught import Taught, taught_labels
 from flask_server.traffic import Traffic
 from flask_server.upstream import Upstream
@@ -62,7 +63,8 @@ class Model:
     @property
     def enough(self) -> tuple[int, int] | None:
         """Height and width that a decoded image needs at least; None: all it has."""
-        exact = self.config.resize == "nearest" or ":" in self.config.preprocess
+        # These two show single pixels and hard edges, which a small decode has averaged away.
+        exact = self.config.resize in ("nearest", "box") or ":" in self.config.preprocess
         return None if exact else self.config.input_size
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from flask_server.errors import RouterError
 from flask_server.images import ImageReader
-from flask_server.preprocessing import CONVENTIONS, resized_pixels
+from flask_server.preprocessing import CONVENTIONS
+from flask_server.resizing import resized_pixels
 from scripts.command_line import UserError
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import numpy as np
 
 from flask_server.errors import RouterError
 from flask_server.images import ImageReader
-from flask_server.preprocessing import CONVENTIONS, resized_pixels
+from flask_server.preprocessing import CONVENTIONS
+from flask_server.resizing import resized_pixels
 from scripts.command_line import UserError
 from scripts.http_request import ask
 from scripts.model_server import HINT, model_server_url

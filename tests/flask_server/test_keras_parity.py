@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from flask_server.images import ImageReader
-from flask_server.preprocessing import CONVENTIONS, resized_pixels
+from flask_server.preprocessing import CONVENTIONS
+from flask_server.resizing import resized_pixels
 from model_config import ARCHITECTURES
 from tests.flask_server.test_images import saved
 
