@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from benchmarks.measurement import Ratio, Row
     from benchmarks.processes import Cost
 
-PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "flask", "gunicorn", "waitress", "fastapi")
+PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "flask", "gunicorn", "httptools", "fastapi")
 _HEADER = (
     f"{'model':13s} {'photo':>7s} {'clients':>7s}  {'contender':9s} {'req/s':>7s} {'p50':>8s} {'p95':>8s} {'p99':>8s}"
     f" {'CPU ms':>7s}  of which"

@@ -25,8 +25,7 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    for chatty in ("waitress", "tensorflow"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # Both before TensorFlow is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # It would import Keras 3, too, which nothing here needs: 1.4 s of processor time and 105 MB.

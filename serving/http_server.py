@@ -1,64 +1,59 @@
-"""Put the WSGI application on a port with waitress, and take it off again in order."""
+"""Put the WSGI application on a port, a thread for each connection, and take it off again in order.
+
+The clients of a model server are few and stay: routers, with connections kept alive. A thread that reads, computes and
+writes for one of them hands nothing to another thread, which is what a server built around a loop pays for.
+"""
 
 from __future__ import annotations
 
+import logging
+import socket
 import threading
 import time
-from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import waitress
-from waitress import wasyncore
-from waitress.channel import HTTPChannel
-from waitress.server import BaseWSGIServer
+from typing import TYPE_CHECKING
 
 from serving.errors import Unavailable
+from serving.http_connection import HttpConnection
 
 if TYPE_CHECKING:
     from serving.wsgi import Application
 
-_LARGEST_BODY_BYTES = 2**34
-_RECEIVE_BYTES = 2**18
-_KEPT_IN_MEMORY_BYTES = 2**25
+logger = logging.getLogger(__name__)
+
 _CONNECTIONS = 1000
-_IDLE_SECONDS = 600
+_BACKLOG = 1024
 _GLANCE_SECONDS = 0.01
+_PAUSE_SECONDS = 0.1
 
 
 class HttpServer:
-    """The REST API on its port, answered by threads of its own."""
+    """The REST API on its port."""
 
     def __init__(self, application: Application, host: str, port: int, threads: int) -> None:
         """Bind the port; nothing is answered before `start`.
+
+        Args:
+            application: what answers.
+            host: an address of this machine, or `*`.
+            port: where to listen.
+            threads: how many requests it answers at once; the others wait.
 
         Raises:
             Unavailable: the port cannot be had.
         """
         self._application = application
-        self._sockets: dict[int, Any] = {}
+        self._turns = threading.BoundedSemaphore(threads)
+        self._places = threading.BoundedSemaphore(_CONNECTIONS)
+        self._connections: set[HttpConnection] = set()
+        self._draining = False
         try:
-            self._server: Any = waitress.create_server(
-                application,
-                map=self._sockets,
-                listen=f"{host}:{port}",
-                threads=threads,
-                ident=None,
-                recv_bytes=_RECEIVE_BYTES,
-                inbuf_overflow=_KEPT_IN_MEMORY_BYTES,
-                outbuf_overflow=_KEPT_IN_MEMORY_BYTES,
-                max_request_body_size=_LARGEST_BODY_BYTES,
-                connection_limit=_CONNECTIONS,
-                channel_timeout=_IDLE_SECONDS,
-                asyncore_use_poll=True,
-                clear_untrusted_proxy_headers=False,
-            )
+            self._listener = _listener(host, port)
         except OSError as error:
-            wasyncore.close_all(self._sockets)
             raise Unavailable(
                 f"Could not listen on {host}:{port} ({error.strerror}); "
                 "stop what uses the port, or choose another with --rest_api_port"
             ) from None
-        self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
+        self._thread = threading.Thread(target=self._accept, name="http", daemon=True)
 
     def start(self) -> None:
         """Answer requests from now on."""
@@ -67,17 +62,53 @@ class HttpServer:
     def drain(self, timeout_seconds: float) -> bool:
         """Accept nothing new, finish what runs, write it out; say whether that was in time."""
         deadline = time.monotonic() + timeout_seconds
-        for listener in self._of_type(BaseWSGIServer):
-            close = partial(wasyncore.dispatcher.close, listener)
-            listener.trigger.pull_trigger(close)  # in the thread that owns the sockets
+        if not self._draining:
+            self._draining = True
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+            self._thread.join()
         finished = self._application.drain(timeout_seconds)
         while self._is_writing() and time.monotonic() < deadline:
             time.sleep(_GLANCE_SECONDS)
         return finished and not self._is_writing()
 
     def _is_writing(self) -> bool:
-        channels = self._of_type(HTTPChannel)
-        return any(channel.total_outbufs_len or channel.requests for channel in channels)
+        return any(connection.is_busy for connection in self._connections.copy())
 
-    def _of_type(self, kind: type) -> list[Any]:
-        return [item for item in list(self._sockets.values()) if isinstance(item, kind)]
+    def _accept(self) -> None:
+        with self._listener:
+            while not self._draining:
+                self._places.acquire()
+                try:
+                    client, _ = self._listener.accept()
+                    connection = HttpConnection(client, self._application, self._turns)
+                    threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+                except (OSError, RuntimeError) as error:
+                    self._places.release()
+                    self._pause_after(error)
+
+    def _pause_after(self, error: Exception) -> None:
+        """Out of file descriptors or threads: others have to end first."""
+        if not self._draining:
+            logger.error("a connection could not be taken: %s", error)
+            time.sleep(_PAUSE_SECONDS)
+
+    def _serve(self, connection: HttpConnection) -> None:
+        self._connections.add(connection)
+        try:
+            connection.serve()
+        except Exception:
+            logger.exception("a connection ended")
+        finally:
+            self._connections.discard(connection)
+            self._places.release()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    if host == "*":
+        both = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both else socket.AF_INET
+        return socket.create_server(
+            ("", port), family=family, backlog=_BACKLOG, dualstack_ipv6=both
+        )
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    return socket.create_server(address, family=family, backlog=_BACKLOG)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-import waitress
 from flask import Flask, Response, request
 
 TIMEOUT_SECONDS = 60.0
@@ -73,9 +75,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=5001)
     parser.add_argument("--router", default="http://127.0.0.1:5000", help="the router's base URL")
     arguments = parser.parse_args()
-    app = create_app(arguments.router.rstrip("/"))
     print(f"food vision at http://{arguments.host}:{arguments.port}", flush=True)
-    waitress.serve(app, host=arguments.host, port=arguments.port, threads=8, ident=None)
+    application = f"food_vision:create_app({arguments.router.rstrip('/')!r})"
+    options = (
+        f"--bind={arguments.host}:{arguments.port}",
+        f"--chdir={Path(__file__).parent}",
+        *("--threads=8", "--log-level=warning", "--no-control-socket"),
+    )
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *options, application])  # noqa: S606 - no shell is meant
 
 
 if __name__ == "__main__":
