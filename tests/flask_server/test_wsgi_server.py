@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
+import io
 import os
 import signal
 import socket
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
+from PIL import Image
 
 from tests.flask_server.running_router import PATH, POST, RED, started, table
 from tests.processes import ROOT, free_port, wait_until
@@ -52,6 +55,45 @@ def test_memory(tmp_path: Path, toy: ToyModelServer) -> None:
         resident = Path(f"/proc/{worker}/status").read_text().split("VmRSS:")[1].split()[0]
         assert int(resident) < 80_000
         assert "tensorflow" not in Path(f"/proc/{worker}/maps").read_text()
+
+
+def test_memory_is_kept_for_the_next_photo(tmp_path: Path, toy: ToyModelServer) -> None:
+    """After small photos in many threads, large ones do not find their buffers given back to the kernel each time."""
+    asked = 40
+    with started(tmp_path, table(toy).replace("[4, 6]", "[224, 224]")) as router:
+        [worker] = _children(router.program.process.pid)
+        small, large = _photo(224, 224), _photo(1280, 960)
+        threads = [threading.Thread(target=_post, args=(router.port, small, 20)) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        _post(router.port, large, asked)
+        before = _page_faults(worker)
+        _post(router.port, large, asked)
+        assert (_page_faults(worker) - before) / asked < 100
+
+
+def _photo(width: int, height: int) -> bytes:
+    """A JSON body with a noisy JPEG."""
+    file = io.BytesIO()
+    Image.effect_noise((width, height), 60).convert("RGB").save(file, "JPEG", quality=85)
+    return orjson.dumps({"b64": base64.b64encode(file.getvalue()).decode()})
+
+
+def _post(port: int, body: bytes, times: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    with contextlib.closing(connection):
+        for _ in range(times):
+            connection.request("POST", PATH, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            assert answer.status == 200
+            answer.read()
+
+
+def _page_faults(pid: int) -> int:
+    """How often a process was given a page of memory (proc(5), minflt)."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
 
 
 def _children(pid: int) -> list[int]:
