@@ -87,8 +87,8 @@ def _refocused(pixels: NDArray[np.uint8], picture: Picture, resize: str) -> NDAr
     change[:, channels:-channels] += (rows[:, : -2 * channels] - inner) * before.repeat(channels)
     change[:, channels:-channels] += (rows[:, 2 * channels :] - inner) * after.repeat(channels)
     change >>= _TAP_BITS
-    refocused: NDArray[np.uint8] = np.clip(rows + change, 0, 255).astype(np.uint8)
-    return refocused.reshape(pixels.shape)
+    rows += change
+    return np.clip(rows, 0, 255, out=rows).astype(np.uint8).reshape(pixels.shape)
 
 
 @lru_cache(maxsize=256)

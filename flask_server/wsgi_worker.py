@@ -90,9 +90,10 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
         """A kept-alive connection has something to say again."""
-        self.poller.unregister(client)
         self.keepalived_conns.remove(conn)
-        self._wait_for_request(conn)
+        conn.wait(self.cfg.keepalive)
+        self.receiving[conn] = None
+        self.poller.modify(client, selectors.EVENT_READ, partial(self._receive, conn))
         self._receive(conn, client)
 
     def _wait_for_request(self, conn: Connection) -> None:
