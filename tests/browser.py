@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-import pytest
 from playwright.sync_api import sync_playwright
+
+from tests.debian import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,29 +25,11 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-INSTALL = (
-    ("apt-get", "update", "-qq"),
-    ("apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"),
-)
-
-
-def unavailable(reason: str) -> NoReturn:
-    """Skip, naming what is missing; in CI it must be there, so fail."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def chromium_path() -> str:
-    """Where Chromium is; root installs it if it is not there."""
-    if _installed() is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        for command in INSTALL:
-            subprocess.run(command, check=False, capture_output=True, timeout=240)
-    return _installed() or unavailable("Chromium is not installed; apt-get install chromium")
-
-
-def _installed() -> str | None:
-    return next(filter(None, map(shutil.which, NAMES)), None)
+    """Where Chromium is."""
+    return program("chromium", *NAMES)
 
 
 @contextmanager

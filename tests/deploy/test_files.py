@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from importlib.resources import files
@@ -15,6 +14,7 @@ import pytest
 import yaml
 
 from model_config import load_deployment
+from tests.debian import program
 from tests.processes import ROOT
 
 if TYPE_CHECKING:
@@ -120,11 +120,8 @@ def units(tmp_path: Path) -> list[Path]:
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run systemd-analyze."""
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not here; on Debian: apt-get install systemd")
-    return subprocess.run(
-        ["systemd-analyze", *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
+    command = [program("systemd", "systemd-analyze"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_systemd_takes_every_unit(units: list[Path]) -> None:

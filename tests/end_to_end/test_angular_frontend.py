@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser import unavailable
+from tests.debian import unavailable
 from tests.processes import ROOT
 
 if TYPE_CHECKING:

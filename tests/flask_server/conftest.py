@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,7 @@ from PIL import Image
 from flask_server import create_app
 from flask_server.redis_server import RedisServer
 from flask_server.settings import Settings
+from tests.debian import program
 from tests.flask_server.toy_model_server import ToyModelServer
 from tests.processes import free_port, running_command, wait_until
 
@@ -96,12 +96,10 @@ def client(client_of: Callable[..., FlaskClient]) -> FlaskClient:
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real Redis server."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("there is no redis-server; on Debian: apt-get install redis-server")
+    redis_server = program("redis-server", "redis-server")
     port, folder = free_port(), tmp_path_factory.mktemp("redis")
     arguments = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
-    with running_command(program, *arguments, log=folder / "log"):
+    with running_command(redis_server, *arguments, log=folder / "log"):
         url = f"redis://127.0.0.1:{port}/0"
         client = RedisServer(url).client
         wait_until(lambda: _answers(client), seconds=20, what="Redis answers")
