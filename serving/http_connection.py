@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Headers = list[tuple[str, str]]
     Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
+_PEEKED_BYTES = 8 * 1024
 _RECEIVE_BYTES = 64 * 1024
 _RECEIVE_MOST_BYTES = 64 * 1024 * 1024
 _HEAD_MOST_BYTES = 64 * 1024
@@ -123,8 +124,6 @@ class HttpConnection:
         self._client = client
         self._application = application
         self._turns = turns
-        self._received = b""
-        """What came beyond the last request."""
         self.is_busy = False
         """Whether a request is being answered."""
 
@@ -169,19 +168,22 @@ class HttpConnection:
         return status, headers, text
 
     def _read_head(self) -> tuple[_Request, httptools.HttpRequestParser]:
-        received = self._received.lstrip(b"\r\n")
-        searched = 0
-        while (end := _END_OF_HEAD.search(received, searched)) is None:
+        received, end = b"", None
+        while end is None and len(received) <= _HEAD_MOST_BYTES:
+            # Only looked at: what follows the head stays in the kernel, to be received as one piece.
+            seen = self._receive(_PEEKED_BYTES, socket.MSG_PEEK)
+            blank = 0 if received else len(seen) - len(seen.lstrip(b"\r\n"))
+            if blank:
+                self._receive(blank)
+                continue
             searched = max(len(received) - _LONGEST_END_BYTES, 0)
-            if searched > _HEAD_MOST_BYTES:
-                break
-            received = (received + self._receive(_RECEIVE_BYTES)).lstrip(b"\r\n")
-        if end is None or end.end() > _HEAD_MOST_BYTES:
+            end = _END_OF_HEAD.search(received + seen, searched)
+            received += self._receive(end.end() - len(received) if end else len(seen))
+        if end is None or len(received) > _HEAD_MOST_BYTES:
             raise _Malformed(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        self._received = received[end.end() :]
         request = _Request()
         parser = httptools.HttpRequestParser(request)
-        _feed(parser, received[: end.end()])
+        _feed(parser, received)
         request.method = parser.get_method().decode("ascii")
         request.version = parser.get_http_version()
         return request, parser
@@ -193,15 +195,12 @@ class HttpConnection:
             self._client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         if "CONTENT_LENGTH" in environ:
             return self._read_exactly(int(environ["CONTENT_LENGTH"]))
-        _feed(parser, self._received)
-        self._received = b""
         while not request.is_whole:
             _feed(parser, self._receive(_RECEIVE_BYTES))
         return b"".join(request.pieces)
 
     def _read_exactly(self, length: int) -> bytes:
-        pieces, self._received = [self._received[:length]], self._received[length:]
-        missing = length - len(pieces[0])
+        pieces, missing = [], length
         while missing:
             size = min(missing, _RECEIVE_MOST_BYTES)
             pieces.append(self._receive(size, socket.MSG_WAITALL))
