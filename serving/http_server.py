@@ -77,14 +77,17 @@ class HttpServer:
     def _accept(self) -> None:
         with self._listener:
             while not self._draining:
-                self._places.acquire()
-                try:
-                    client, _ = self._listener.accept()
-                    connection = HttpConnection(client, self._application, self._turns)
-                    threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-                except (OSError, RuntimeError) as error:
-                    self._places.release()
-                    self._pause_after(error)
+                if self._places.acquire(timeout=_PAUSE_SECONDS):
+                    self._accept_one()
+
+    def _accept_one(self) -> None:
+        try:
+            client, _ = self._listener.accept()
+            connection = HttpConnection(client, self._application, self._turns)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+        except (OSError, RuntimeError) as error:
+            self._places.release()
+            self._pause_after(error)
 
     def _pause_after(self, error: Exception) -> None:
         """Out of file descriptors or threads: others have to end first."""

@@ -218,6 +218,24 @@ def test_only_so_many_at_once(server: tuple[str, int], echo: Echo) -> None:
     assert echo.most_inside == 2
 
 
+def test_when_all_places_are_taken(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection too many waits until another one ends, and does not keep the server from stopping."""
+    monkeypatch.setattr("serving.http_server._CONNECTIONS", 1)
+    port = free_port()
+    http = HttpServer(echo, "127.0.0.1", port, 1)  # type: ignore[arg-type]
+    http.start()
+    server = ("127.0.0.1", port)
+    with socket.create_connection(server, timeout=5) as first:
+        first.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert first.recv(65536).startswith(OK)
+        assert exchange(server, b"GET / HTTP/1.1\r\n\r\n") == b""
+    assert exchange(server, b"GET / HTTP/1.1\r\n\r\n").startswith(OK)
+    with socket.create_connection(server, timeout=5) as holder:
+        holder.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert holder.recv(65536).startswith(OK)
+        assert http.drain(5)
+
+
 @pytest.mark.parametrize("host", ["*", "localhost", "127.0.0.1"])
 def test_where_it_listens(echo: Echo, host: str) -> None:
     """`*` is every address of this machine, of both families; a name is its address."""
