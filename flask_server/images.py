@@ -116,6 +116,7 @@ class ImageReader:
                 raise TooLarge(self._too_large())
             reduction = _reduction(image, at_least)
             box = _decode_small(image, reduction)
+            reduction = reduction if box else 1
             image.decodermaxblock = _AT_ONCE
             image.load()
             orientation = _orientation(image)

@@ -15,6 +15,8 @@ from tests.processes import free_port, wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+pytestmark = pytest.mark.slow  # each waits to see that no more comes
+
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
@@ -64,19 +66,29 @@ def server(echo: Echo) -> Iterator[tuple[str, int]]:
     assert http.drain(5)
 
 
-def exchange(server: tuple[str, int], *sent: bytes, end: bool = False) -> bytes:
-    """Send pieces one by one; all that comes back until the server closes, or until it has nothing more to say."""
+def exchange(
+    server: tuple[str, int], *sent: bytes, end: bool = False, patience: float = 10
+) -> bytes:
+    """Send pieces one by one; all that comes back until the server closes, or is silent after it has said something.
+
+    Args:
+        server: Where to.
+        sent: The pieces.
+        end: Whether to say that no more will come; then the server is expected to close.
+        patience: Seconds to wait for the first word.
+    """
     with socket.create_connection(server, timeout=5) as client:
         for piece in sent:
             client.sendall(piece)
             time.sleep(0.02)
         if end:
             client.shutdown(socket.SHUT_WR)
-        client.settimeout(0.3 if not end else 5)
         received = b""
         try:
+            client.settimeout(patience)
             while data := client.recv(65536):
                 received += data
+                client.settimeout(patience if end else 0.5)
         except TimeoutError:
             return received
         return received + b"<closed>"
@@ -228,7 +240,7 @@ def test_when_all_places_are_taken(echo: Echo, monkeypatch: pytest.MonkeyPatch) 
     with socket.create_connection(server, timeout=5) as first:
         first.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert first.recv(65536).startswith(OK)
-        assert exchange(server, b"GET / HTTP/1.1\r\n\r\n") == b""
+        assert exchange(server, b"GET / HTTP/1.1\r\n\r\n", patience=0.5) == b""
     assert exchange(server, b"GET / HTTP/1.1\r\n\r\n").startswith(OK)
     with socket.create_connection(server, timeout=5) as holder:
         holder.sendall(b"GET / HTTP/1.1\r\n\r\n")
