@@ -145,8 +145,10 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         if not 0 <= missing <= len(unreader.gathered):
             unreader.unread(beginning)
             return None
-        rest, unreader.gathered = unreader.gathered[:missing], unreader.gathered[missing:]
-        return io.BytesIO(b"".join((beginning, rest)))
+        body = io.BytesIO(b"".join((beginning, unreader.gathered[:missing])))
+        # Even an empty view would keep all that was gathered, megabytes, until the answer is there.
+        unreader.gathered = unreader.gathered[missing:] or memoryview(b"")
+        return body
 
     def finish(self) -> None:
         """Let gunicorn see what was received beyond the request: the beginning of the next one."""
