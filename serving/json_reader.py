@@ -14,12 +14,12 @@ import threading
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import orjson
 import simdjson
 
 from serving.errors import InvalidArgument
 from serving.json_echo import echo
 from serving.json_exact import read_exactly
+from serving.json_skeleton import skeleton_of_text, skeleton_of_value
 from serving.json_values import JsonObject, JsonValue
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _DEPTH_MAX = 300
 # quick look (each begins with one literal byte), the third is sure.
 _BIG_EXPONENTS = (re.compile(rb"e\+?0*[1-9][0-9]{2}"), re.compile(rb"E\+?0*[1-9][0-9]{2}"))
 _ZERO_WITH_BIG_EXPONENT = re.compile(rb"0[eE]\+?0*[1-9][0-9]{2}")
-_OF_NUMBERS = b"0123456789.+-eE \t\r\n"
 
 _local = threading.local()
 
@@ -74,7 +73,7 @@ def _read_fast(text: bytes, *, in_bulk: bool) -> JsonValue:
     if any(map(_holds_zero, leaves)) and _has_zero_with_big_exponent(text):
         raise _Unusual
     has_blocks = any(isinstance(leaf, np.ndarray) for leaf in leaves)
-    if has_blocks and _skeleton(value) != text.translate(None, _OF_NUMBERS):
+    if has_blocks and skeleton_of_value(value) != skeleton_of_text(text):
         return _plain(root, 0)
     return value
 
@@ -155,22 +154,3 @@ def _numbers(array: simdjson.Array) -> Array | None:
     with contextlib.suppress(TypeError, ValueError):
         return np.frombuffer(array.as_buffer(of_type="d"), np.float64)
     return None
-
-
-def _skeleton(value: JsonValue) -> bytes:
-    """The text of a value without numbers and white space: what is left shows every shape."""
-    if isinstance(value, np.ndarray):
-        return _skeleton_of_block(value.shape)
-    if isinstance(value, JsonObject):
-        members = (_skeleton(key) + b":" + _skeleton(item) for key, item in value.members)
-        return b"{" + b",".join(members) + b"}"
-    if isinstance(value, list):
-        return b"[" + b",".join(map(_skeleton, value)) + b"]"
-    return orjson.dumps(value).translate(None, _OF_NUMBERS)
-
-
-def _skeleton_of_block(shape: tuple[int, ...]) -> bytes:
-    text = b""
-    for size in reversed(shape):
-        text = b"[" + b",".join([text] * size) + b"]"
-    return text
