@@ -15,6 +15,7 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn
 
 from flask_server.errors import RequestTimeout
+from flask_server.pieces import Pieces
 
 if TYPE_CHECKING:
     import socket
@@ -29,11 +30,11 @@ _LENGTH = re.compile(rb"\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r?\n", re.IGNORE
 _NEEDS_PARSER = re.compile(rb"\n(transfer-encoding|expect)[ \t]*:", re.IGNORECASE)
 
 
-def request_length(received: bytes | bytearray, most_body: int) -> int | None:
+def request_length(received: bytes | memoryview, most_body: int) -> int | None:
     """How many bytes must be there before a thread looks at a request.
 
     Args:
-        received: What has arrived of it.
+        received: What has arrived of it, or more than the largest head.
         most_body: The largest body, in bytes, that is waited for; a longer one will be refused unread.
 
     Returns:
@@ -55,7 +56,7 @@ class TimedUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no ty
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
-        self.gathered = memoryview(b"")
+        self.gathered = Pieces()
         self.deadline = 0.0
 
     def chunk(self, size_hint: int | None = None) -> bytes:
@@ -65,9 +66,7 @@ class TimedUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no ty
             RequestTimeout: The deadline has passed.
         """
         if self.gathered:
-            size = max(size_hint or 0, self.mxchunk)
-            piece, self.gathered = bytes(self.gathered[:size]), self.gathered[size:]
-            return piece
+            return self.gathered.take(max(size_hint or 0, self.mxchunk))
         for_answers = self.sock.gettimeout()
         try:
             self.sock.settimeout(max(self.deadline - time.monotonic(), 0.001))
@@ -87,7 +86,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:  # noqa: ANN401 - untyped there
         super().__init__(cfg, sock, client, server)
-        self.received = bytearray()
+        self.received = Pieces()
         self.deadline = 0.0
         self._length: int | None = None
 
@@ -108,8 +107,8 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
             raise ConnectionResetError
         if not self.received:
             self.wait(settings.receive_timeout)
-        self.received += data
-        self._length = self._length or request_length(self.received, settings.max_body_bytes)
+        self.received.add(data)
+        self._length = self._length or request_length(self.received.first, settings.max_body_bytes)
         return self._length is not None and len(self.received) >= self._length
 
     def init(self) -> None:
@@ -128,9 +127,9 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         """Give the parser what was received, and the rest of the time to read what is missing."""
         self.init()
         unreader = self.parser.unreader
-        unreader.gathered = memoryview(self.received)
+        unreader.gathered = self.received
         unreader.deadline = self.deadline or time.monotonic() + receive_timeout
-        self.received, self._length, self.deadline = bytearray(), None, 0.0
+        self.received, self._length, self.deadline = Pieces(), None, 0.0
 
     def take_body(self, request: Any) -> io.BytesIO | None:  # noqa: ANN401 - untyped there
         """The body of a request that was gathered whole, in one piece: gunicorn would hand it out in small ones.
@@ -140,22 +139,15 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         reader, unreader = request.body.reader, self.parser.unreader
         if not isinstance(reader, LengthReader):
             return None
-        beginning: bytes = unreader.take_buffered()
-        missing = reader.length - len(beginning)
-        if not 0 <= missing <= len(unreader.gathered):
-            unreader.unread(beginning)
-            return None
-        body = io.BytesIO(b"".join((beginning, unreader.gathered[:missing])))
-        # Even an empty view would keep all that was gathered, megabytes, until the answer is there.
-        unreader.gathered = unreader.gathered[missing:] or memoryview(b"")
-        return body
+        unreader.gathered.put_back(unreader.take_buffered())
+        whole = len(unreader.gathered) >= reader.length
+        return io.BytesIO(unreader.gathered.take(reader.length)) if whole else None
 
     def finish(self) -> None:
         """Let gunicorn see what was received beyond the request: the beginning of the next one."""
         unreader = self.parser.unreader
-        if unreader.gathered:
-            unreader.unread(bytes(unreader.gathered))
-            unreader.gathered = memoryview(b"")
+        unreader.gathered.put_back(unreader.take_buffered())
+        unreader.unread(unreader.gathered.take(len(unreader.gathered)))
 
     def wait(self, seconds: float) -> None:
         """Wait so long for the next request to begin."""

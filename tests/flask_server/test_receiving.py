@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import socket
 import time
 from http.client import HTTPConnection
@@ -149,6 +150,17 @@ def test_requests_one_after_another_in_one_packet(router: Router) -> None:
         time.sleep(0.05)
         connection.sendall(chunked[100:])
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_large_request_behind_one_of_unknown_length(router: Router) -> None:
+    """What came with a chunked request and was not yet looked at keeps its order."""
+    chunked = POST + b"Content-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunked += b"%x\r\n%b\r\n0\r\n\r\n" % (len(RED), RED)
+    large = b"POST /nobody/ HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n" + bytes(90000)
+    last = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answers = router.raw(chunked + large + chunked + last)
+    statuses = re.findall(rb"HTTP/1.1 (\d{3})", answers)
+    assert statuses == [b"200", b"404", b"200", b"200"]
 
 
 def test_client_that_waits_to_be_asked(router: Router) -> None:
