@@ -9,7 +9,7 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from gunicorn import http
+from gunicorn import http, util
 from gunicorn.http.body import LengthReader
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn
@@ -148,6 +148,10 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         unreader = self.parser.unreader
         unreader.gathered.put_back(unreader.take_buffered())
         unreader.unread(unreader.gathered.take(len(unreader.gathered)))
+
+    def close(self, graceful: bool = False) -> None:  # noqa: ARG002 - gunicorn's form
+        """Close the socket, unless the thread that answered has: see `RouterWorker.handle`."""
+        util.close(self.sock)
 
     def wait(self, seconds: float) -> None:
         """Wait so long for the next request to begin."""

@@ -152,6 +152,22 @@ def test_drain(tmp_path: Path, toy: ToyModelServer) -> None:
         assert statuses == [200]
 
 
+def test_drain_takes_the_rest_of_a_body(tmp_path: Path, toy: ToyModelServer) -> None:
+    """However many connections it has closed before, a router that stops waits for a body that had begun to come."""
+    with started(tmp_path, table(toy), DRAIN_SECONDS="0") as router:
+        for _ in range(3):
+            router.raw(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", router.port), timeout=5) as connection:
+            head = b"Content-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(RED)
+            connection.sendall(POST + head + RED[:10])
+            time.sleep(0.2)
+            router.program.process.send_signal(signal.SIGTERM)
+            time.sleep(1.5)
+            connection.sendall(RED[10:])
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert router.program.process.wait(15) == 0
+
+
 def test_stopping_under_load(tmp_path: Path, toy: ToyModelServer) -> None:
     """A router that stops answers whoever got in and refuses the others."""
     with started(tmp_path, table(toy), WORKERS="2", DRAIN_SECONDS="0.3") as router:
