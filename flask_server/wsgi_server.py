@@ -21,6 +21,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from flask_server.access import announce
+from flask_server.connection_counts import ConnectionCounts
 from flask_server.metrics import forget_process
 from flask_server.served_app import served_app
 from flask_server.wsgi_worker import RouterWorker
@@ -70,6 +71,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.app = served_app(settings)
+        self.counts = ConnectionCounts()
         super().__init__()
 
     def load_config(self) -> None:
@@ -142,9 +144,14 @@ def _gunicorn_settings(settings: Settings) -> dict[str, Any]:
         "forwarded_allow_ips": ",".join(settings.trusted_proxies),
         "control_socket_disable": True,
         "when_ready": _announce,
-        "child_exit": lambda _, worker: forget_process(worker.pid),
+        "child_exit": _forget_worker,
         "worker_connections": _most_connections(settings.threads),
     }
+
+
+def _forget_worker(_: RouterArbiter, worker: RouterWorker) -> None:
+    forget_process(worker.pid)
+    worker.forget()
 
 
 def _most_connections(threads: int) -> int:

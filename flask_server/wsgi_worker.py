@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from flask_server.connection_counts import ConnectionCounts
+
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (RequestTimeout, 408),
     (http_errors.LimitRequestLine, 414),
@@ -49,6 +51,8 @@ _GRACE_SECONDS = 1.0
 _MOST_HELD_BYTES = 256 * 2**20
 # What a client may still be sending when its body was refused: closing sooner would keep the answer from it.
 _MOST_DRAINED_BYTES = 256 * 2**20
+# So long a new connection is left to workers that hold fewer; they have been woken at the same moment.
+_COURTESY_SECONDS = 0.0003
 _TOO_MANY = "Too many requests are being received; try again in a moment."
 _TOO_SLOW = "The request was not received whole in time."
 _log = logging.getLogger(__name__)
@@ -62,6 +66,8 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)
+        self._counts: ConnectionCounts = self.app.counts
+        self._place = self._counts.enter()
         self.receiving: dict[Connection, None] = {}
         """Connections that wait for a request, or for the rest of one; in the order in which they began."""
         self._held_bytes = 0
@@ -72,8 +78,19 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         signal.siginterrupt(signal.SIGHUP, False)
         super().init_signals()
 
+    def notify(self) -> None:
+        """Once every turn of the main loop: tell the arbiter that we live, and the others what we hold."""
+        super().notify()
+        self._counts.tell(self._place, self.nr_conns)
+
+    def forget(self) -> None:
+        """Count no longer: called in the arbiter when the process has ended."""
+        self._counts.leave(self._place)
+
     def accept(self, listener: socket.socket) -> None:
         """Take a connection; it costs no thread until a request is there."""
+        if self._counts.others_hold_fewer(self._place):
+            time.sleep(_COURTESY_SECONDS)
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -84,6 +101,7 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.alive = False  # the arbiter has shut the socket: see RouterArbiter.stop
             return
         self.nr_conns += 1
+        self._counts.tell(self._place, self.nr_conns)
         if self.nr_conns >= self.worker_connections and self.receiving:
             self._give_up(next(iter(self.receiving)), 503, _TOO_MANY)  # whoever has dawdled longest
         self._wait_for_request(Connection(self.cfg, client, address, listener.getsockname()))

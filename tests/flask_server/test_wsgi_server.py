@@ -168,6 +168,40 @@ def test_drain_takes_the_rest_of_a_body(tmp_path: Path, toy: ToyModelServer) -> 
         assert router.program.process.wait(15) == 0
 
 
+def test_connections_are_shared_out(tmp_path: Path, toy: ToyModelServer) -> None:
+    """Each worker takes its share of connections that stay, also when others were closed before."""
+    with started(tmp_path, table(toy), WORKERS="2") as router, contextlib.ExitStack() as stack:
+        arbiter = router.program.process.pid
+        wait_until(lambda: sum(map(_waits, _children(arbiter))) == 2, seconds=5, what="both accept")
+        for _ in range(5):
+            router.raw(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        for wanted in range(1, 21):
+            stack.enter_context(socket.create_connection(("127.0.0.1", router.port)))
+            wait_until(
+                lambda wanted=wanted: sum(_connections(arbiter, router.port)) == wanted,
+                seconds=5,
+                what="taken",
+            )
+        assert max(_connections(arbiter, router.port)) <= 11
+
+
+def _waits(pid: int) -> bool:
+    return "anon_inode:[eventpoll]" in _open_files(pid)
+
+
+def _connections(arbiter: int, port: int) -> list[int]:
+    """How many connections to this port each worker holds (proc(5), net/tcp)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ours = {
+        f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"
+    }
+    return [len(ours.intersection(_open_files(worker))) for worker in _children(arbiter)]
+
+
+def _open_files(pid: int) -> list[str]:
+    return [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+
+
 def test_stopping_under_load(tmp_path: Path, toy: ToyModelServer) -> None:
     """A router that stops answers whoever got in and refuses the others."""
     with started(tmp_path, table(toy), WORKERS="2", DRAIN_SECONDS="0.3") as router:
