@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from flask_server.settings import Settings
 
-_RECEIVED_AT_ONCE = 256 * 1024
+_RECEIVED_AT_ONCE = 1024 * 1024
 _LARGEST_HEAD = 64 * 1024
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r?\n", re.IGNORECASE)
