@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 from typing import TYPE_CHECKING
 
-from benchmarks.contenders import CORES, SPARE, Limit, Service
+from benchmarks.contenders import CORES, SPARE, InProcess, Service
 from benchmarks.field import MODELS, TINY
 from benchmarks.ours import Ours, start_ours
 from benchmarks.processes import Program, free_port
@@ -40,11 +40,11 @@ class Cast:
         }
         self.contenders += [start() for name, start in starters.items() if name in names]
 
-    def _limit(self) -> Limit:
+    def _limit(self) -> InProcess:
         programs = {model.name: self._limit_program(model) for model in MODELS}
         for program in programs.values():
             program.hear()  # ready
-        return Limit(programs)
+        return InProcess("LIMIT", programs)
 
     def _limit_program(self, model: BenchmarkModel) -> Program:
         folder = str(self._field.base_path(model.name) / "1")

@@ -10,7 +10,7 @@ from benchmarks.field import MODELS
 from benchmarks.photos import SIZES
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("side-by-side", "model-server", "many-models", "start-up", "endurance")
+PARTS = ("side-by-side", "overhead", "model-server", "many-models", "start-up", "endurance")
 CONTENDERS = ("LIMIT", "OURS", "SEED", "FASTAPI")
 EPILOG = """\
 Whole, it takes about half an hour; --quick takes a few minutes and says less. Leave the machine alone meanwhile.

@@ -70,16 +70,17 @@ def photo_body(photo: Photo) -> bytes:
 
 
 @dataclass(frozen=True)
-class Limit:
-    """The program that only decodes and runs; one for each model, for TensorFlow's threads are a process's."""
+class InProcess:
+    """Programs that do a part of the work without HTTP (`programs/tasks.py`)."""
 
+    name: str
     programs: Mapping[str, Program]
-    name: str = "LIMIT"
+    """One for each model, for TensorFlow's threads are a process's; one may stand for several."""
 
     @property
     def pids(self) -> list[int]:
-        """A process for each model."""
-        return [program.pid for program in self.programs.values()]
+        """A process for each program."""
+        return list({program.pid for program in self.programs.values()})
 
     def measure(self, demand: Demand) -> Load:
         """Let as many threads answer as there are clients, but no more than cores."""

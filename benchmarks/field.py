@@ -29,6 +29,10 @@ MODELS = (
 )
 TINY = "tiny"
 TINY_SIDE = 8
+BLANKS = tuple(
+    BenchmarkModel(f"blank_{model.side}", "", model.side, intra_op_threads=1) for model in MODELS
+)
+"""As tiny as can be, but for photos as large as the models': what is left is the cost of asking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,9 @@ class Field:
 
     def export(self) -> None:
         """Make the exports that the cache has not yet."""
-        if not self.base_path(TINY).exists():
-            self._run("-m", "benchmarks.programs.tiny_export", self.base_path(TINY) / "1")
+        self._export_tiny(TINY, TINY_SIDE)
+        for blank in BLANKS:
+            self._export_tiny(blank.name, blank.side)
         for model in MODELS:
             keras_export = self.keras_export(model.name)
             if not keras_export.exists():
@@ -81,10 +86,13 @@ class Field:
         ]
         return [*large, self.tiny_table(TINY, upstreams.get(TINY))]
 
+    def blank_tables(self) -> list[str]:
+        """The tables of the blank models."""
+        return [self._table(blank.name, _size(blank.side)) for blank in BLANKS]
+
     def tiny_table(self, name: str, upstream: str | None = None) -> str:
         """A table of the tiny model under any name."""
-        keys = f"input_size = [{TINY_SIDE}, {TINY_SIDE}]"
-        return self._table(name, keys, upstream, base_path=self.base_path(TINY))
+        return self._table(name, _size(TINY_SIDE), upstream, base_path=self.base_path(TINY))
 
     def models_file(self, name: str, tables: Iterable[str]) -> Path:
         """Write a models file."""
@@ -93,13 +101,22 @@ class Field:
         return path
 
     def _table(
-        self, name: str, keys: str, upstream: str | None, base_path: Path | None = None
+        self, name: str, keys: str, upstream: str | None = None, base_path: Path | None = None
     ) -> str:
         place = f'upstream = "{upstream}"\n' if upstream else ""
         path = base_path or self.base_path(name)
         return f'[{name}]\n{keys}\nbase_path = "{path}"\n{place}'
 
+    def _export_tiny(self, name: str, side: int) -> None:
+        if not self.base_path(name).exists():
+            folder = self.base_path(name) / "1"
+            self._run("-m", "benchmarks.programs.tiny_export", folder, str(side))
+
     def _run(self, *arguments: str | Path) -> None:
         program = Program(arguments, self.logs / "export.log")
         if program.process.wait():
             raise RuntimeError(f"An export failed; see {program.log}.")
+
+
+def _size(side: int) -> str:
+    return f"input_size = [{side}, {side}]"

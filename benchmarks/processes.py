@@ -28,6 +28,7 @@ ROLES = {
     "model server": "serving",
     "supervisor": "auto_cmd.py",
     "limit": "benchmarks.programs.limit",
+    "decode": "benchmarks.programs.decode",
     "seed": "benchmarks.programs.seed",
 }
 """Role -> a word of the command line that tells it."""

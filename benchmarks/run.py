@@ -5,7 +5,16 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import endurance, many_models, marks, model_server, report, side_by_side, start_up
+from benchmarks import (
+    endurance,
+    many_models,
+    marks,
+    model_server,
+    overhead,
+    report,
+    side_by_side,
+    start_up,
+)
 from benchmarks.cast import on_stage
 from benchmarks.field import MODELS, Field
 from benchmarks.measurement import ratios, rows
@@ -40,6 +49,7 @@ class Run:
         """Measure part after part; what is done is written at once."""
         parts: dict[str, Callable[[], None]] = {
             "side-by-side": self._side_by_side,
+            "overhead": self._overhead,
             "model-server": self._model_server,
             "many-models": self._many_models,
             "start-up": self._start_up,
@@ -78,6 +88,15 @@ class Run:
             from benchmarks.plot import draw  # noqa: PLC0415 - matplotlib is slow to import
 
             draw(medians, options.plot)
+
+    def _overhead(self) -> None:
+        options = self.options
+        photos = [self.photos[size] for size in options.megapixels]
+        figures = overhead.measure(
+            self.field, photos, rounds=options.rounds, seconds=options.seconds
+        )
+        self.marks += marks.of_overhead(figures)
+        self.document["overhead"] = figures
 
     def _model_server(self) -> None:
         options = self.options

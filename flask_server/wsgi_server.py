@@ -89,7 +89,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def run(self) -> None:
         """Serve until a signal ends it."""
-        _set_up_malloc()
+        set_up_malloc()
         gc.freeze()  # what is loaded now stays shared between the workers
         RouterArbiter(self).run()
 
@@ -164,7 +164,7 @@ def _most_connections(threads: int) -> int:
     return max(2 * threads, min(_MOST_CONNECTIONS, files // 2))
 
 
-def _set_up_malloc() -> None:
+def set_up_malloc() -> None:
     """Let threads share memory pools and keep what the next request needs."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -1,15 +1,11 @@
-"""LIMIT: what the photo and the model cost by themselves, in one process without HTTP.
-
-Reads one JSON object a line from standard input (`Task`), measures, and answers with one JSON object a line.
-"""
+"""LIMIT: what the photo and the model cost by themselves, in one process without HTTP."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -17,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from benchmarks.load import repeat
 from benchmarks.programs.reduced_jpeg import open_reduced
+from benchmarks.programs.tasks import take_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,25 +47,11 @@ def answer(
     return run(pixels[np.newaxis])[0]
 
 
-def measure(task: dict[str, Any], run: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
-    """Answer one photo again and again in `threads` threads."""
-    with open(task["photo"], "rb") as file:  # noqa: PTH123
-        jpeg = file.read()
-
-    def call() -> bool:
-        return answer(jpeg, task["side"], task["spare"], run).size > 0
-
-    load = repeat([call] * task["threads"], seconds=task["seconds"], least=task["least"])
-    return {"latencies_ms": load.latencies_ms, "seconds": load.seconds}
-
-
 def main() -> None:
-    """Load the model (arguments: FOLDER INTRA_OP_THREADS), then take tasks until standard input ends."""
+    """Load the model (arguments: FOLDER INTRA_OP_THREADS), then take tasks."""
     folder, intra_op_threads = sys.argv[1:]
     runner = SignatureRunner(folder, int(intra_op_threads))
-    print("ready", flush=True)
-    for line in sys.stdin:
-        print(json.dumps(measure(json.loads(line), runner.run)), flush=True)
+    take_tasks(lambda jpeg, task: answer(jpeg, task["side"], task["spare"], runner.run))
 
 
 if __name__ == "__main__":

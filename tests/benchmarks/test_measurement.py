@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.marks import of_side_by_side
+from benchmarks.marks import of_overhead, of_side_by_side
 from benchmarks.measurement import Sample, Setting, ratios, rows
+from benchmarks.overhead import overheads
 
 SETTING = Setting("mobilenet_v2", 1.2, 4)
 
@@ -55,3 +56,11 @@ def test_marks_follow_from_rows_and_ratios() -> None:
     marks = list(of_side_by_side(rows(SAMPLES), ratios(SAMPLES)))
     assert [(mark.number, mark.reached) for mark in marks] == [(1, True), (3, True)]
     assert marks[1].measured == pytest.approx(2.0)
+
+
+def test_what_the_service_costs_besides_decoding_is_a_mark_of_its_own() -> None:
+    """Router and model server, less what the bare decoding takes in the same setting."""
+    (figures,) = overheads([*SAMPLES[::2], sample("DECODE", 1, 100, {"decode": 11.8})])
+    (mark,) = of_overhead([figures])
+    assert mark.measured == pytest.approx(14.0 - 11.8)
+    assert (mark.number, mark.reached) == (3, True)
