@@ -36,6 +36,8 @@ _LINGER_SECONDS = 1.0
 _LINGER_MOST_BYTES = 64 * 1024 * 1024
 _LONGEST_END_BYTES = 4
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+# Nobody is upgraded here; the parser would take what follows such a head for another protocol, the body with it.
+_UPGRADE = re.compile(rb"\nupgrade[ \t]*:[^\n]*(?=\n)", re.IGNORECASE)
 
 
 class _ClientGone(Exception):
@@ -126,6 +128,13 @@ class HttpConnection:
         self._turns = turns
         self.is_busy = False
         """Whether a request is being answered."""
+        self.idle_since: float | None = time.monotonic()
+        """When it began to wait for a request; None while there is one."""
+
+    def hang_up(self) -> None:
+        """End it from another thread, which wakes the one that serves it."""
+        with contextlib.suppress(OSError):
+            self._client.shutdown(socket.SHUT_RDWR)
 
     def serve(self) -> None:
         """Answer requests until one of both ends has enough."""
@@ -169,9 +178,11 @@ class HttpConnection:
 
     def _read_head(self) -> tuple[_Request, httptools.HttpRequestParser]:
         received, end = b"", None
+        self.idle_since = time.monotonic()
         while end is None and len(received) <= _HEAD_MOST_BYTES:
             # Only looked at: what follows the head stays in the kernel, to be received as one piece.
             seen = self._receive(_PEEKED_BYTES, socket.MSG_PEEK)
+            self.idle_since = None
             blank = 0 if received else len(seen) - len(seen.lstrip(b"\r\n"))
             if blank:
                 self._receive(blank)
@@ -183,7 +194,7 @@ class HttpConnection:
             raise _Malformed(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         request = _Request()
         parser = httptools.HttpRequestParser(request)
-        _feed(parser, received)
+        _feed(parser, _UPGRADE.sub(b"", received))
         request.method = parser.get_method().decode("ascii")
         request.version = parser.get_http_version()
         return request, parser
@@ -236,7 +247,7 @@ def _feed(parser: httptools.HttpRequestParser, data: bytes) -> None:
     try:
         parser.feed_data(data)
     except httptools.HttpParserUpgrade:
-        pass  # answered as if it asked for none
+        pass  # CONNECT, which is answered like any other method that is not known
     except httptools.HttpParserInvalidMethodError:
         raise _Malformed(HTTPStatus.NOT_IMPLEMENTED) from None  # as for all odd methods
     except httptools.HttpParserError:

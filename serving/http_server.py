@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _CONNECTIONS = 1000
 _BACKLOG = 1024
+_IDLE_SECONDS = 1.0  # a request that has come within this may not have been seen yet
 _GLANCE_SECONDS = 0.01
 _PAUSE_SECONDS = 0.1
 
@@ -77,16 +78,41 @@ class HttpServer:
     def _accept(self) -> None:
         with self._listener:
             while not self._draining:
-                if self._places.acquire(timeout=_PAUSE_SECONDS):
-                    self._accept_one()
+                try:
+                    client, _ = self._listener.accept()
+                except OSError as error:
+                    self._pause_after(error)
+                    continue
+                if self._has_place():
+                    self._start_serving(client)
+                else:
+                    client.close()
 
-    def _accept_one(self) -> None:
+    def _has_place(self) -> bool:
+        """Take a place for one more, as soon as there is one; whoever has been idle for longest has to make way."""
+        if self._places.acquire(blocking=False):
+            return True
+        while not self._draining:
+            self._end_longest_idle()
+            if self._places.acquire(timeout=_PAUSE_SECONDS):
+                return True
+        return False
+
+    def _end_longest_idle(self) -> None:
+        since = {one: one.idle_since for one in self._connections.copy()}
+        latest = time.monotonic() - _IDLE_SECONDS
+        idle = {one: when for one, when in since.items() if when is not None and when < latest}
+        if idle:
+            min(idle, key=idle.__getitem__).hang_up()
+
+    def _start_serving(self, client: socket.socket) -> None:
+        connection = HttpConnection(client, self._application, self._turns)
+        self._connections.add(connection)
         try:
-            client, _ = self._listener.accept()
-            connection = HttpConnection(client, self._application, self._turns)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-        except (OSError, RuntimeError) as error:
-            self._places.release()
+        except RuntimeError as error:
+            client.close()
+            self._end(connection)
             self._pause_after(error)
 
     def _pause_after(self, error: Exception) -> None:
@@ -96,14 +122,16 @@ class HttpServer:
             time.sleep(_PAUSE_SECONDS)
 
     def _serve(self, connection: HttpConnection) -> None:
-        self._connections.add(connection)
         try:
             connection.serve()
         except Exception:
             logger.exception("a connection ended")
         finally:
-            self._connections.discard(connection)
-            self._places.release()
+            self._end(connection)
+
+    def _end(self, connection: HttpConnection) -> None:
+        self._connections.discard(connection)
+        self._places.release()
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -197,6 +197,22 @@ def test_empty_lines_and_offers_are_passed_over(server: tuple[str, int]) -> None
     assert exchange(server, offer).endswith(b"GET /u  ")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 5\r\n\r\nhello",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ],
+)
+def test_an_offer_to_upgrade_takes_no_body_away(server: tuple[str, int], body: bytes) -> None:
+    """Java's client and curl --http2 offer it with each request: the body is read, and the next request is one."""
+    post = b"POST /u HTTP/1.1\r\nConnection: Upgrade\r\nupgrade: h2c\r\n" + body
+    with socket.create_connection(server, timeout=5) as client:
+        for _ in range(2):
+            client.sendall(post)
+            assert client.recv(65536).endswith(b"POST /u  hello")
+
+
 def test_names_that_could_pass_for_others(server: tuple[str, int]) -> None:
     """A header with an underscore is not taken for the one with a hyphen."""
     sent = b"POST / HTTP/1.1\r\nContent_Length: 9\r\nX_A: no\r\nX-A: yes\r\nContent-Length: 2\r\n\r\nhi"
@@ -231,7 +247,7 @@ def test_only_so_many_at_once(server: tuple[str, int], echo: Echo) -> None:
 
 
 def test_when_all_places_are_taken(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection too many waits until another one ends, and does not keep the server from stopping."""
+    """Who is idle has to make way for a new connection; who is being answered has not, nor stops the server from stopping."""
     monkeypatch.setattr("serving.http_server._CONNECTIONS", 1)
     port = free_port()
     http = HttpServer(echo, "127.0.0.1", port, 1)  # type: ignore[arg-type]
@@ -240,8 +256,13 @@ def test_when_all_places_are_taken(echo: Echo, monkeypatch: pytest.MonkeyPatch) 
     with socket.create_connection(server, timeout=5) as first:
         first.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert first.recv(65536).startswith(OK)
+        assert exchange(server, b"GET / HTTP/1.1\r\n\r\n").startswith(OK)
+        assert first.recv(1) == b""
+    with socket.create_connection(server, timeout=5) as first:
+        first.sendall(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhel")
         assert exchange(server, b"GET / HTTP/1.1\r\n\r\n", patience=0.5) == b""
-    assert exchange(server, b"GET / HTTP/1.1\r\n\r\n").startswith(OK)
+        first.sendall(b"lo")
+        assert first.recv(65536).endswith(b"hello")
     with socket.create_connection(server, timeout=5) as holder:
         holder.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert holder.recv(65536).startswith(OK)
