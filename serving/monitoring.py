@@ -35,17 +35,17 @@ class Counter:
     def __init__(self, name: str, *labels: str) -> None:
         self.name = name
         self._labels = labels
-        self._values: dict[tuple[str, ...], float] = {}
+        self._values: dict[tuple[str, ...], int] = {}
         self._lock = threading.Lock()
 
-    def add(self, amount: float, *label_values: str) -> None:
+    def add(self, amount: int, *label_values: str) -> None:
         """Count `amount` more."""
         with self._lock:
             if label_values not in self._values and len(self._values) >= _LABELS_MAX:
                 return
             self._values[label_values] = self._values.get(label_values, 0) + amount
 
-    def value(self, *label_values: str) -> float:
+    def value(self, *label_values: str) -> int:
         """The number so far."""
         with self._lock:
             return self._values.get(label_values, 0)
@@ -56,7 +56,7 @@ class Counter:
         with self._lock:
             values = sorted(self._values.items())
         for label_values, value in values:
-            yield f"{self.name}{_labels(self._labels, label_values)} {value:g}"
+            yield f"{self.name}{_labels(self._labels, label_values)} {value}"
 
 
 class Histogram:
@@ -170,7 +170,8 @@ class Metrics:
         """All of it, for Prometheus."""
         metrics = [item for item in vars(self).values() if isinstance(item, Counter | Histogram)]
         lines = (line for item in sorted(metrics, key=lambda m: m.name) for line in item.lines())
-        return "".join(f"{line}\n" for line in lines).encode()
+        # What is no UTF-8 in a model's name came from a client's URL, and goes out as it came in.
+        return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
 
 
 def _labels(names: Sequence[str], values: Sequence[str]) -> str:

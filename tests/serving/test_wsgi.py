@@ -222,6 +222,21 @@ def test_metrics(api: Api) -> None:
     assert api.ask("GET", f"{METRICS}?x=1").status == 400
 
 
+def test_metrics_of_a_name_that_is_no_text(api: Api) -> None:
+    """A client may ask for a model whose name is no UTF-8; what counts it can be read all the same."""
+    assert api.ask("POST", "/v1/models/%FF:predict", b"{}").status == 404
+    answer = api.ask("GET", METRICS)
+    assert answer.status == 200
+    assert b'request_count{model_name="\xff",status="NOT_FOUND"} 1' in answer.body
+
+
+def test_large_counts_keep_their_digits() -> None:
+    """A counter past a million still shows each request."""
+    metrics = Metrics()
+    metrics.requests.add(1_234_567, "m", "OK")
+    assert b'request_count{model_name="m",status="OK"} 1234567\n' in metrics.text()
+
+
 def test_values_are_echoed_as_they_were_written(api: Api) -> None:
     """A message shows integers as integers, however large the request was."""
     numbers = ", ".join(["1", "2.5"] * 1000)
