@@ -70,7 +70,7 @@ class BatchingServable:
             self._batcher.close()
 
     def _rows(self, inputs: Mapping[str, Array]) -> int:
-        parameters = self._batcher.parameters
+        most = self._batcher.parameters.max_batch_size
         if any(array.ndim == 0 for array in inputs.values()):
             raise InvalidArgument("Batching Run() input tensors must have at least one dimension")
         counts = {len(array) for array in inputs.values()}
@@ -79,10 +79,9 @@ class BatchingServable:
         rows = counts.pop() if counts else 0
         if not rows:
             raise InvalidArgument("Batching Run() input tensors must have at least one row")
-        if rows > parameters.max_batch_size and not parameters.enable_large_batch_splitting:
+        if rows > most:
             raise InvalidArgument(
-                f"Task size {rows} is larger than maximum input batch size "
-                f"{parameters.max_batch_size}"
+                f"Task size {rows} is larger than maximum input batch size {most}"
             )
         return rows
 

@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from serving.servable import Array
 
-_NUMPY_RANK_MAX = 64
+NUMPY_RANK_MAX = 64
 
 
 class DeepArray(np.ndarray[Any, np.dtype[Any]]):
@@ -24,7 +24,7 @@ class DeepArray(np.ndarray[Any, np.dtype[Any]]):
 
 def shaped(elements: Array, shape: tuple[int, ...]) -> Array:
     """Give a flat array a shape, whatever its rank."""
-    if len(shape) <= _NUMPY_RANK_MAX:
+    if len(shape) <= NUMPY_RANK_MAX:
         return elements.reshape(shape)
     deep = elements.view(DeepArray)
     deep.full_shape = shape

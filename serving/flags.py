@@ -40,7 +40,9 @@ class Flags:
         "*", "address both APIs listen on: * for all, 127.0.0.1 for this machine only (ours)"
     )
     rest_api_num_threads: int = _flag(4 * _CPUS, "requests of the REST API answered at once")
-    rest_api_timeout_in_ms: int = _flag(30000, "how long one run of a model may take")
+    rest_api_timeout_in_ms: int = _flag(
+        30000, "how long one run of a model may take; 0 is without limit"
+    )
     rest_api_enable_cors_support: bool = _flag(False, "let web pages of every origin call")
     grpc_max_threads: int = _flag(4 * _CPUS, "requests of the gRPC API answered at once")
     enable_grpc_healthcheck_service: bool = _flag(False, "serve gRPC's health service")

@@ -38,11 +38,13 @@ if TYPE_CHECKING:
     from serving.lifecycle import InUse
     from serving.manager import Manager
     from serving.monitoring import Metrics
+    from serving.servable import Servable
 
 logger = logging.getLogger(__name__)
 
 _STATUS_CODES = {status.value[0]: status for status in grpc.StatusCode}
 _RELOAD_TIMEOUT_SECONDS = 600.0
+_MESSAGE_MOST = 1024
 
 
 class PredictionService:
@@ -106,9 +108,9 @@ class PredictionService:
     ) -> inference_pb2.MultiInferenceResponse:
         """Run several classifications and regressions of one model on the same examples."""
         response = inference_pb2.MultiInferenceResponse()
-        with _answering(context):
-            _check_tasks(request)
-        with self._serving(request.tasks[0].model_spec, "MultiInference", context) as used:
+        first = request.tasks[0] if request.tasks else inference_pb2.InferenceTask()
+        with _answering(context), self._manager.use(_target(first.model_spec)) as used:
+            _check_tasks(request, used.servable)
             for task in request.tasks:
                 result = response.results.add()
                 self._infer(task, request.input, used, _timeout_seconds(context), result)
@@ -121,11 +123,13 @@ class PredictionService:
         """The signatures of a version."""
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         with _answering(context):
+            _check_has_spec(request)
             _check_metadata_fields(request)
             with self._manager.use(_target(request.model_spec)) as used:
                 signatures = get_model_metadata_pb2.SignatureDefMap()
                 json_format.ParseDict({"signature_def": used.servable.metadata()}, signatures)
-                _fill_spec(response.model_spec, request.model_spec, used)
+                response.model_spec.name = request.model_spec.name
+                response.model_spec.version.value = used.version
         response.metadata["signature_def"].Pack(signatures)
         return response
 
@@ -178,8 +182,9 @@ class ModelService:
         """The states of a model's versions."""
         response = get_model_status_pb2.GetModelStatusResponse()
         with _answering(context):
-            target = _target(request.model_spec)
-            for version in self._manager.statuses(target.model, target.version):
+            _check_has_spec(request)
+            spec = request.model_spec
+            for version in self._manager.statuses(spec.name, _version(spec)):
                 status = response.model_version_status.add(
                     version=version.version, state=int(version.state)
                 )
@@ -190,17 +195,17 @@ class ModelService:
     def HandleReloadConfigRequest(  # noqa: N802  # the name in the protocol
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
-        """Serve other models from now on; answered when each of them is available."""
-        del context  # failures are told in the response
-        response = model_management_pb2.ReloadConfigResponse()
-        try:
-            self._manager.configure(models_in(request.config))
-            if not self._manager.wait_until_available(_RELOAD_TIMEOUT_SECONDS):
+        """Serve other models from now on; answered when each of the new ones is available."""
+        with _answering(context):
+            if request.config.WhichOneof("config") != "model_config_list":
+                raise InvalidArgument(
+                    "ServerModelConfig type not supported by HandleReloadConfigRequest."
+                    " Only ModelConfigList is currently supported"
+                )
+            new = self._manager.configure(models_in(request.config))
+            if not self._manager.wait_until_available(_RELOAD_TIMEOUT_SECONDS, new):
                 raise Unavailable("Some models are not available yet.")
-        except ServingError as error:
-            response.status.error_code = int(error.code)
-            response.status.error_message = error.message
-        return response
+        return model_management_pb2.ReloadConfigResponse()
 
 
 @contextmanager
@@ -215,15 +220,20 @@ def _answering(context: grpc.ServicerContext) -> Iterator[None]:
 
 
 def _abort(context: grpc.ServicerContext, code: Code, message: str) -> NoReturn:
-    context.abort(_STATUS_CODES[code], message)
+    """Fail a call; of a message longer than gRPC's headers can be, the client gets the beginning."""
+    cut = message[:_MESSAGE_MOST] + "...TRUNCATED" if len(message) > _MESSAGE_MOST else message
+    context.abort(_STATUS_CODES[code], cut)
     raise AssertionError("abort raises")
 
 
 def _target(spec: ModelSpec) -> Target:
     if not spec.name:
         raise InvalidArgument("ModelSpec has no name specified.")
-    version = spec.version.value if spec.HasField("version") else None
-    return Target(spec.name, version, spec.version_label or None)
+    return Target(spec.name, _version(spec), spec.version_label or None)
+
+
+def _version(spec: ModelSpec) -> int | None:
+    return spec.version.value if spec.HasField("version") else None
 
 
 def _fill_spec(answered: ModelSpec, asked: ModelSpec, used: InUse) -> None:
@@ -240,17 +250,30 @@ def _timeout_seconds(context: grpc.ServicerContext) -> float | None:
     return float(2 ** math.ceil(math.log2(max(remaining, 0.01))))
 
 
-def _check_tasks(request: inference_pb2.MultiInferenceRequest) -> None:
-    if not request.tasks:
-        raise InvalidArgument("Inference request contains no tasks.")
-    if len({task.model_spec.name for task in request.tasks}) > 1:
-        raise InvalidArgument(
-            "All ModelSpecs in a MultiInferenceRequest must access the same model name."
-        )
-    names = [task.model_spec.signature_name for task in request.tasks]
-    for name in names:
-        if names.count(name) > 1:
+def _check_tasks(request: inference_pb2.MultiInferenceRequest, servable: Servable) -> None:
+    names: list[str] = []
+    for task in request.tasks:
+        spec = task.model_spec
+        if not spec.name:
+            raise InvalidArgument("Found ModelSpec with an empty model name.")
+        if spec.name != request.tasks[0].model_spec.name:
+            raise InvalidArgument(
+                "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+            )
+        name = spec.signature_name or DEFAULT_SIGNATURE
+        if name in names:
             raise InvalidArgument(f"Duplicate evaluation of signature: {name}")
+        if name not in servable.signatures:
+            raise InvalidArgument(f"Requested signature not found in model graph: {name}")
+        names.append(name)
+
+
+def _check_has_spec(
+    request: get_model_metadata_pb2.GetModelMetadataRequest
+    | get_model_status_pb2.GetModelStatusRequest,
+) -> None:
+    if not request.HasField("model_spec"):
+        raise InvalidArgument("Missing ModelSpec")
 
 
 def _check_metadata_fields(request: get_model_metadata_pb2.GetModelMetadataRequest) -> None:

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 RANK_MAX = 254
 
 _FLOATS: dict[str, type[np.generic]] = {"float": np.float32, "double": np.float64}
+# No number can be written of these, but none can: numpy knows bfloat16 as soon as TensorFlow is there.
+_NOT_IN_JSON = {
+    "half": "float16",
+    "bfloat16": "bfloat16",
+    "complex64": "complex64",
+    "complex128": "complex128",
+}
 _INT32 = range(-(2**31), 2**31)
 # The narrow types take any int32 and wrap, as C++ does.
 _INTEGERS: dict[str, tuple[type[np.generic], range]] = {
@@ -84,6 +91,8 @@ def _flattened(value: JsonValue, shape: tuple[int, ...]) -> list[JsonValue] | No
 
 def _from_leaves(leaves: Sequence[JsonValue], dtype: str) -> Array | None:
     kinds = set(map(type, leaves))
+    if not leaves and dtype in _NOT_IN_JSON:
+        return np.empty(0, _NOT_IN_JSON[dtype])
     if dtype in _FLOATS and kinds <= {int, float}:
         return _narrowed(np.array(leaves, np.float64), _FLOATS[dtype])
     if dtype in _INTEGERS and kinds <= {int}:

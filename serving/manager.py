@@ -88,8 +88,11 @@ class Manager:
             raise NotFound(f"Could not find {which} of model {model}")
         return found
 
-    def configure(self, models: Sequence[ServedModel]) -> None:
+    def configure(self, models: Sequence[ServedModel]) -> set[str]:
         """Serve these models from now on, and no others; all of it or, when wrong, nothing.
+
+        Returns:
+            The names of those that were not served so far.
 
         Raises:
             FailedPrecondition: a label would move to a version that is not available.
@@ -97,12 +100,18 @@ class Manager:
         with self._changed:
             for model in models:
                 self._check_labels(model)
-            gone = self._models.keys() - {model.name for model in models}
-            self._models = {model.name: model for model in models}
+            before, self._models = self._models, {model.name: model for model in models}
             self._labels = {model.name: model.version_labels for model in models}
-            for name in gone:
+            for name in before.keys() - self._models.keys():
                 self._aspire(name, {})
+            new = self._models.keys() - before.keys()
         self.poll()
+        return new
+
+    def serves(self, models: Sequence[ServedModel]) -> bool:
+        """Say whether exactly these models are configured."""
+        with self._changed:
+            return self._models == {model.name: model for model in models}
 
     def poll(self) -> None:
         """Look at every base path once, and start the loads and unloads that follow."""
@@ -120,23 +129,24 @@ class Manager:
                 if self._models.get(model.name) is model:
                     self._aspire(model.name, {number: there[number] for number in wanted})
 
-    def wait_until_available(self, timeout_seconds: float) -> bool:
-        """Wait until every configured model has a version to serve; say whether that is so.
+    def wait_until_available(self, timeout_seconds: float, names: set[str] | None = None) -> bool:
+        """Wait until each configured model of these names (or each) has a version to serve; say whether that is so.
 
         Raises:
             ServingError: a model has none, and what it had failed to load.
         """
         with self._changed:
             self._changed.wait_for(
-                lambda: self._closing or not self._pending() or self._failures(), timeout_seconds
+                lambda: self._closing or not self._pending(names) or self._failures(names),
+                timeout_seconds,
             )
-            if failures := self._failures():
+            if failures := self._failures(names):
                 raise ServingError(
                     f"{len(failures)} servable(s) did not become available: "
                     f"{{{', '.join(failures)}}}"
                 )
             self._has_started = self._has_started or not self._pending()
-            return not self._pending()
+            return not self._pending(names)
 
     def close(self) -> None:
         """Load nothing any more and unload all, waiting for nobody."""
@@ -208,17 +218,18 @@ class Manager:
                 if not version.users:
                     self._unloaders.submit(self._unload_version, version)
 
-    def _pending(self) -> list[str]:
+    def _pending(self, names: set[str] | None = None) -> list[str]:
         return [
             name
             for name in self._models
+            if names is None or name in names
             if not any(v.state is State.AVAILABLE for v in self._versions.get(name, {}).values())
         ]
 
-    def _failures(self) -> list[str]:
+    def _failures(self, names: set[str] | None) -> list[str]:
         return [
             f"{{{{Name: {name}, Version: {v.number}}} due to error: {v.error.status_text()}}}"
-            for name in self._pending()
+            for name in self._pending(names)
             for v in self._versions.get(name, {}).values()
             if v.state is State.END and v.error is not None
         ]

@@ -5,17 +5,19 @@ For gRPC and for warm-up, which both speak in the published protobuf messages.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis.classification_pb2 import ClassificationResult
 from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
 from serving.classify_regress import classify, regress
-from serving.deep_arrays import shape_of
-from serving.errors import InvalidArgument
-from serving.servable import DEFAULT_SIGNATURE, check_input_names, signature_of
+from serving.deep_arrays import NUMPY_RANK_MAX, shape_of, shaped
+from serving.errors import FailedPrecondition, InvalidArgument
+from serving.servable import DEFAULT_SIGNATURE, check_input_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,6 +26,22 @@ if TYPE_CHECKING:
     from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
     from serving.servable import Array, Servable, Signature
+
+# Where a `TensorProto` has the elements of each type (tensor.proto): half precision goes as its bits.
+_FIELDS = {
+    "float32": "float_val",
+    "float64": "double_val",
+    "int8": "int_val",
+    "int16": "int_val",
+    "int32": "int_val",
+    "int64": "int64_val",
+    "uint8": "int_val",
+    "uint16": "int_val",
+    "uint32": "uint32_val",
+    "uint64": "uint64_val",
+    "float16": "half_val",
+    "bfloat16": "half_val",
+}
 
 
 def run_predict(
@@ -35,18 +53,20 @@ def run_predict(
         ServingError: the request does not fit the signature, or the run failed.
     """
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-    signature = signature_of(servable, name)
+    if name not in servable.signatures:
+        raise FailedPrecondition(f'Serving signature key "{name}" not found.')
+    signature = servable.signatures[name]
     check_input_names(signature, request.inputs)
+    inputs = {key: _array(key, tensor) for key, tensor in request.inputs.items()}
     wanted = _checked_filter(signature, request.output_filter)
-    inputs = {key: _array(tensor) for key, tensor in request.inputs.items()}
     outputs = servable.run(name, inputs, timeout_seconds)
     return {key: outputs[key] for key in wanted}
 
 
 def fill_outputs(response: PredictResponse, outputs: Mapping[str, Array]) -> None:
-    """Put arrays into a `PredictResponse`."""
+    """Put arrays into a `PredictResponse`, as the real server does: number by number, in the field of their type."""
     for key, array in outputs.items():
-        response.outputs[key].CopyFrom(tf.make_tensor_proto(array, shape=shape_of(array)))
+        response.outputs[key].CopyFrom(_tensor(array))
 
 
 def run_classify(
@@ -120,15 +140,35 @@ def _checked_filter(signature: Signature, output_filter: Iterable[str]) -> list[
     wanted = list(output_filter)
     for name in wanted:
         if name not in signature.outputs:
-            raise InvalidArgument(f"output tensor alias not found in signature: {name}")
+            expected = ",".join(sorted(signature.outputs))
+            raise InvalidArgument(
+                f"output tensor alias not found in signature: {name}"
+                f" Outputs expected to be in the set {{{expected}}}."
+            )
         if wanted.count(name) > 1:
             raise InvalidArgument(f"duplicate output tensor alias: {name}")
     return wanted or list(signature.outputs)
 
 
-def _array(tensor: tf.compat.v1.TensorProto) -> Array:
+def _array(name: str, tensor: TensorProto) -> Array:
+    shape = tuple(dimension.size for dimension in tensor.tensor_shape.dim)
+    if len(shape) > NUMPY_RANK_MAX:
+        flat = tf.TensorShape([math.prod(shape)]).as_proto()
+        tensor.tensor_shape.CopyFrom(flat)
     try:
-        array: Array = tf.make_ndarray(tensor)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgument(f"tensor parsing error: {error}") from None
-    return array
+        return shaped(tf.make_ndarray(tensor), shape)
+    except (KeyError, TypeError, ValueError):
+        raise InvalidArgument(f"tensor parsing error: {name}") from None
+
+
+def _tensor(array: Array) -> TensorProto:
+    field, shape = _FIELDS.get(array.dtype.name), shape_of(array)
+    if field is None:
+        return tf.make_tensor_proto(array, shape=shape)
+    tensor = TensorProto(
+        dtype=tf.as_dtype(array.dtype).as_datatype_enum,
+        tensor_shape=tf.TensorShape(shape).as_proto(),
+    )
+    elements = array.view(np.uint16) if field == "half_val" else array
+    getattr(tensor, field).extend(elements.reshape(-1).tolist())
+    return tensor

@@ -38,13 +38,13 @@ class RestApi:
 
     Attributes:
         manager: hands out the models.
-        timeout_seconds: how long one run may take.
+        timeout_seconds: how long one run may take; None is for ever.
         metrics: told of each request that runs a model.
         check_method_names: whether classify and regress look at a signature's method name.
     """
 
     manager: Manager
-    timeout_seconds: float
+    timeout_seconds: float | None
     metrics: Metrics
     check_method_names: bool = False
 

@@ -103,10 +103,10 @@ def check_input_names(signature: Signature, given: Collection[str]) -> None:
     """Hold the names of the inputs that are there to those that a signature wants.
 
     Raises:
-        InvalidArgument: some are missing, or too many.
+        InvalidArgument: some are missing, too many, or others.
     """
     wanted, there = set(signature.inputs), set(given)
-    if wanted != there:
+    if len(wanted) != len(there):
         sets = [
             ",".join(sorted(names)) for names in (there, wanted, there - wanted, wanted - there)
         ]
@@ -114,4 +114,10 @@ def check_input_names(signature: Signature, given: Collection[str]) -> None:
             f"input size does not match signature: {len(there)}!={len(wanted)} "
             f"len({{{sets[0]}}}) != len({{{sets[1]}}}). Sent extra: {{{sets[2]}}}. "
             f"Missing but required: {{{sets[3]}}}."
+        )
+    for alias in sorted(wanted - there):
+        raise InvalidArgument(
+            f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found "
+            "in request and no default value provided. Inputs expected to be in the request "
+            f"{{{','.join(sorted(there))}}}, or default input alias set: "
         )

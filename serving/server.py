@@ -53,6 +53,10 @@ class Server:
         _check(flags)
         self._flags = flags
         self._models = served_models(flags)
+        # As the real server has it: what is not above zero is no limit.
+        self._timeout_seconds = (
+            flags.rest_api_timeout_in_ms / 1000 if flags.rest_api_timeout_in_ms > 0 else None
+        )
         self._session_options = _session_options(flags)
         self._metrics = Metrics()
         self._metrics_path = metrics_path(flags)
@@ -93,9 +97,8 @@ class Server:
         with self._metrics.measuring_load(str(path)):
             servable: Servable = load_saved_model(path, self._session_options)
             if self._flags.enable_model_warmup:
-                flags = self._flags
-                iterations = flags.num_request_iterations_for_warmup
-                warm_up(servable, path, iterations, flags.rest_api_timeout_in_ms / 1000)
+                iterations = self._flags.num_request_iterations_for_warmup
+                warm_up(servable, path, iterations, self._timeout_seconds)
         return self._batched(servable, path)
 
     def _batched(self, servable: Servable, path: Path) -> Servable:
@@ -112,7 +115,7 @@ class Server:
             return None
         api = RestApi(
             self._manager,
-            flags.rest_api_timeout_in_ms / 1000,
+            self._timeout_seconds,
             self._metrics,
             flags.enable_signature_method_name_check,
         )
@@ -164,12 +167,10 @@ class Server:
     def _reload_config(self) -> None:
         try:
             models = served_models(self._flags)
-            if models != self._models:
+            if not self._manager.serves(models):  # the file wins over what gRPC was told meanwhile
                 self._manager.configure(models)
         except ServingError as error:
             logger.error("the model config stays as it was: %s", error.message)
-            return
-        self._models = models
 
     def _listen_to_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -136,13 +136,15 @@ def test_outputs_must_have_the_rows(result: Array, message: str) -> None:
 
 
 def test_large_requests_are_split_where_asked_for() -> None:
-    """With splitting, a request larger than a batch is run in parts and put together again."""
+    """With splitting, a request larger than one execution is run in parts; max_batch_size stays the most that one may hold."""
     toy = times(2)
     servable = batched(
         toy, max_batch_size=100, enable_large_batch_splitting=True, max_execution_batch_size=4
     )
     assert run(servable, *range(10)) == [2.0 * i for i in range(10)]
     assert [len(call["x"]) for call in toy.calls] == [4, 4, 2]
+    with pytest.raises(InvalidArgument, match="Task size 101 is larger than maximum input batch"):
+        run(servable, *range(101))
     servable.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,10 @@ import grpc
 import numpy as np
 import pytest
 
+from serving.servable import Signature, State
+from tests.processes import wait_until
 from tests.serving.conftest import serving
+from tests.serving.toy import Toy, spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,6 +126,7 @@ def test_predict(server: ModelServer, apis: Any, stub: Any) -> None:
         told = post(server, path, {"instances": rows})["predictions"]
         import tensorflow as tf  # noqa: PLC0415  # takes seconds
 
+        assert not response.outputs["y"].tensor_content  # clients read float_val
         scores = tf.make_ndarray(response.outputs["y"])
         np.testing.assert_array_equal(scores, np.array(told, np.float32))
         assert response.model_spec.version.value == version
@@ -135,11 +140,97 @@ def test_errors_have_their_codes(apis: Any, stub: Any) -> None:
         stub.Predict(request, timeout=30)
     assert missing.value.code() is grpc.StatusCode.NOT_FOUND
     assert missing.value.details() == "Servable not found for request: Latest(nope)"
-    request = predict_request(apis, [[1.0, 2.0, 3.0]])
-    request.inputs["z"].CopyFrom(request.inputs["x"])
-    with pytest.raises(grpc.RpcError, match=r"Sent extra: \{z\}") as extra:
+    request.model_spec.name = "n" * 20_000
+    with pytest.raises(grpc.RpcError, match=r"n\.\.\.TRUNCATED") as long:
         stub.Predict(request, timeout=30)
-    assert extra.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert long.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def _unknown_signature(request: Any) -> None:
+    request.model_spec.signature_name = "nope"
+
+
+def _one_too_many(request: Any) -> None:
+    request.inputs["z"].CopyFrom(request.inputs["x"])
+
+
+def _another_name(request: Any) -> None:
+    request.inputs["z"].CopyFrom(request.inputs["x"])
+    del request.inputs["x"]
+
+
+def _unknown_output(request: Any) -> None:
+    request.output_filter.append("zz")
+
+
+def _half_a_tensor(request: Any) -> None:
+    request.inputs["x"].tensor_content = request.inputs["x"].tensor_content[:-1]
+
+
+def _no_type(request: Any) -> None:
+    request.inputs["x"].dtype = 20  # DT_RESOURCE
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "words"),
+    [
+        (_unknown_signature, "FAILED_PRECONDITION", 'Serving signature key "nope" not found.'),
+        (_one_too_many, "INVALID_ARGUMENT", "Sent extra: {z}"),
+        (_another_name, "INVALID_ARGUMENT", "Signature input alias: x(feed name: "),
+        (_unknown_output, "INVALID_ARGUMENT", "zz Outputs expected to be in the set {y}."),
+        (_half_a_tensor, "INVALID_ARGUMENT", "tensor parsing error: x"),
+        (_no_type, "INVALID_ARGUMENT", "tensor parsing error: x"),
+    ],
+)
+def test_wrong_predict_requests(apis: Any, stub: Any, spoil: Any, code: str, words: str) -> None:
+    """Each has its code and names what is wrong (predict_util.cc of TensorFlow Serving, util.cc of TensorFlow)."""
+    request = predict_request(apis, [[1.0, 2.0, 3.0]])
+    spoil(request)
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.Predict(request, timeout=30)
+    assert refused.value.code() is grpc.StatusCode[code]
+    assert words in refused.value.details()
+
+
+def test_outputs_are_in_the_field_of_their_type() -> None:
+    """Numbers of every type come one by one, as clients that read `int64_val` expect, and read back equal."""
+    import tensorflow as tf  # noqa: PLC0415  # takes seconds
+    from tensorflow_serving.apis.predict_pb2 import PredictResponse  # noqa: PLC0415  # needs it
+
+    from serving.messages import fill_outputs  # noqa: PLC0415  # needs it
+
+    types = "float16 bfloat16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64"
+    names = [*types.split(), "bool", "complex64"]
+    outputs = {name: np.arange(4).astype(tf.as_dtype(name).as_numpy_dtype) for name in names}
+    response = PredictResponse()
+    fill_outputs(response, {name: array.reshape(2, 2) for name, array in outputs.items()})
+    for name, array in outputs.items():
+        tensor = response.outputs[name]
+        assert not tensor.tensor_content, name
+        np.testing.assert_array_equal(tf.make_ndarray(tensor), array.reshape(2, 2))
+
+
+def test_more_dimensions_than_numpy_has() -> None:
+    """A tensor of 70 dimensions goes in and comes out with all of them."""
+    import tensorflow as tf  # noqa: PLC0415  # takes seconds
+    from tensorflow.core.framework.tensor_pb2 import TensorProto  # noqa: PLC0415  # needs it
+    from tensorflow_serving.apis.predict_pb2 import (  # noqa: PLC0415  # needs it
+        PredictRequest,
+        PredictResponse,
+    )
+
+    from serving.messages import fill_outputs, run_predict  # noqa: PLC0415  # needs it
+
+    shape = [1] * 69 + [2]
+    tensor = TensorProto(dtype=1, float_val=[1, 2])
+    tensor.tensor_shape.CopyFrom(tf.TensorShape(shape).as_proto())
+    request, response = PredictRequest(), PredictResponse()
+    request.inputs["x"].CopyFrom(tensor)
+    same = Toy(
+        {"serving_default": (Signature({"x": spec()}, {"y": spec()}), lambda i: {"y": i["x"]})}
+    )
+    fill_outputs(response, run_predict(same, request, None))
+    assert response.outputs["y"] == tensor
 
 
 def test_examples(server: ModelServer, apis: Any, stub: Any) -> None:
@@ -169,6 +260,35 @@ def test_examples(server: ModelServer, apis: Any, stub: Any) -> None:
         assert [regression.value for regression in result.regressions] == sums
 
 
+@pytest.mark.parametrize(
+    ("tasks", "code", "words"),
+    [
+        ([], "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+        ([("nope", "a"), ("e", "b")], "NOT_FOUND", "Servable not found for request: Latest(nope)"),
+        ([("e", "classify"), ("", "regress")], "INVALID_ARGUMENT", "an empty model name."),
+        ([("e", "classify"), ("m", "y")], "INVALID_ARGUMENT", "must access the same model name."),
+        (
+            [("e", "classify")] * 2,
+            "INVALID_ARGUMENT",
+            "Duplicate evaluation of signature: classify",
+        ),
+        ([("e", "zz")], "INVALID_ARGUMENT", "Requested signature not found in model graph: zz"),
+    ],
+)
+def test_wrong_multi_inference_requests(
+    apis: Any, stub: Any, tasks: list[tuple[str, str]], code: str, words: str
+) -> None:
+    """Each has its code and words (multi_inference.cc of TensorFlow Serving)."""
+    request = apis.inference_pb2.MultiInferenceRequest()
+    for model, signature in tasks:
+        task = request.tasks.add(method_name="tensorflow/serving/classify")
+        task.model_spec.name, task.model_spec.signature_name = model, signature
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.MultiInference(request, timeout=30)
+    assert refused.value.code() is grpc.StatusCode[code]
+    assert words in refused.value.details()
+
+
 def test_metadata(server: ModelServer, apis: Any, stub: Any) -> None:
     """The signatures are those that REST tells."""
     request = apis.get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
@@ -179,9 +299,12 @@ def test_metadata(server: ModelServer, apis: Any, stub: Any) -> None:
     with urllib.request.urlopen(f"{server.url}/m/metadata", timeout=30) as answer:
         told = json.load(answer)["metadata"]["signature_def"]["signature_def"]
     assert signatures.signature_def.keys() == told.keys()
-    spec = signatures.signature_def["serving_default"].inputs["x"]
-    assert spec.name == told["serving_default"]["inputs"]["x"]["name"]
-    assert [dim.size for dim in spec.tensor_shape.dim] == [-1, 3]
+    x = signatures.signature_def["serving_default"].inputs["x"]
+    assert x.name == told["serving_default"]["inputs"]["x"]["name"]
+    assert [dim.size for dim in x.tensor_shape.dim] == [-1, 3]
+    assert not response.model_spec.signature_name
+    with pytest.raises(grpc.RpcError, match="Missing ModelSpec"):
+        stub.GetModelMetadata(apis.get_model_metadata_pb2.GetModelMetadataRequest(), timeout=30)
 
 
 def test_health(channel: grpc.Channel) -> None:
@@ -198,8 +321,12 @@ def test_status_and_reload(server: ModelServer, apis: Any, channel: grpc.Channel
     request = apis.model_management_pb2.ReloadConfigRequest()
     model = request.config.model_config_list.config.add(name="m", model_platform="tensorflow")
     model.base_path = "relative"
-    refused = models.HandleReloadConfigRequest(request, timeout=60)
-    assert refused.status.error_code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    with pytest.raises(grpc.RpcError) as refused:
+        models.HandleReloadConfigRequest(request, timeout=60)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    empty = apis.model_management_pb2.ReloadConfigRequest()
+    with pytest.raises(grpc.RpcError, match="Only ModelConfigList is currently supported"):
+        models.HandleReloadConfigRequest(empty, timeout=60)
     log = server.program.log.parent
     model.base_path = str(log / "m")
     model.model_version_policy.specific.versions.append(1)
@@ -209,3 +336,44 @@ def test_status_and_reload(server: ModelServer, apis: Any, channel: grpc.Channel
     asked.model_spec.version.value = 1
     (status,) = models.GetModelStatus(asked, timeout=30).model_version_status
     assert (status.version, status.state) == (1, 30)
+    with pytest.raises(grpc.RpcError, match="Missing ModelSpec"):
+        models.GetModelStatus(apis.get_model_status_pb2.GetModelStatusRequest(), timeout=30)
+    asked.model_spec.name = ""
+    with pytest.raises(grpc.RpcError, match="Could not find version 1 of model") as nameless:
+        models.GetModelStatus(asked, timeout=30)
+    assert nameless.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_reload_waits_for_what_is_new(
+    tmp_path: Path, save_version: SaveVersion, apis: Any
+) -> None:
+    """A model that is there already and has no version does not make the call fail; the config file wins again later."""
+    save_version(tmp_path / "old", 1)
+    save_version(tmp_path / "new", 1)
+    config = tmp_path / "models.txt"
+    config.write_text(
+        f'model_config_list {{ config {{ name: "m" base_path: "{tmp_path / "old"}"'
+        ' model_platform: "tensorflow" } }'
+    )
+    flags = (f"--model_config_file={config}", "--model_config_file_poll_wait_seconds=3")
+    with serving(tmp_path / "log", *flags, ready="m") as server:
+        channel = grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}")
+        models = apis.model_service_pb2_grpc.ModelServiceStub(channel)
+        request = apis.model_management_pb2.ReloadConfigRequest()
+        for name, folder in (("m", "old"), ("n", "new")):
+            request.config.model_config_list.config.add(
+                name=name, base_path=str(tmp_path / folder), model_platform="tensorflow"
+            )
+
+        def state(model: str) -> int:
+            asked = apis.get_model_status_pb2.GetModelStatusRequest()
+            asked.model_spec.name = model
+            (status,) = models.GetModelStatus(asked, timeout=30).model_version_status
+            return int(status.state)
+
+        shutil.rmtree(tmp_path / "old" / "1")
+        wait_until(lambda: state("m") == State.END, seconds=30, what="m has no version")
+        models.HandleReloadConfigRequest(request, timeout=60)
+        assert state("n") == State.AVAILABLE
+        wait_until(lambda: state("n") == State.END, seconds=30, what="only what the file says")
+        channel.close()

@@ -15,3 +15,10 @@ def test_a_block_of_integers_is_checked_at_once() -> None:
     assert tensor_from(windows, "crop_windows", "int32").dtype == np.int32
     with pytest.raises(NeedsExactValues):
         tensor_from(windows * 2, "crop_windows", "int32")
+
+
+@pytest.mark.parametrize(("dtype", "stored"), [("half", np.float16), ("complex64", np.complex64)])
+def test_no_number_can_be_written_of_any_type(dtype: str, stored: type[np.generic]) -> None:
+    """An empty list is a tensor even of the types whose numbers JSON does not have."""
+    tensor = tensor_from([[], []], "x", dtype)
+    assert (tensor.shape, tensor.dtype) == ((2, 0), stored)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serving.deep_arrays import shape_of, shaped
-from serving.errors import Code, InvalidArgument, NotFound, ServingError
+from serving.errors import Code, FailedPrecondition, InvalidArgument, NotFound, ServingError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +135,7 @@ def test_warm_up(tf: Any, servable: Any, tmp_path: Path, monkeypatch: pytest.Mon
     request.model_spec.signature_name = "nope"
     with tf.io.TFRecordWriter(str(file)) as writer:
         writer.write(log.SerializeToString())
-    with pytest.raises(InvalidArgument, match='"nope" not found'):
+    with pytest.raises(FailedPrecondition, match='"nope" not found'):
         warm_up(servable, tmp_path, 1)
     file.write_bytes(b"no records" * 10)
     with pytest.raises(ServingError, match="TFRecord format"):

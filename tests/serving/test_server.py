@@ -65,9 +65,10 @@ SLOW_SECONDS = 3
 
 
 def test_requests_that_run_are_finished(tmp_path: Path) -> None:
-    """After SIGTERM a running request gets its answer, and new connections are refused."""
+    """After SIGTERM a running request gets its answer (a time-out of 0 is none), and new connections are refused."""
     _save_slow_model(tmp_path / "m" / "1")
-    flags = ("--model_name=m", f"--model_base_path={tmp_path / 'm'}")
+    base_path = f"--model_base_path={tmp_path / 'm'}"
+    flags = ("--model_name=m", base_path, "--rest_api_timeout_in_ms=0")
     with serving(tmp_path / "log", *flags, ready="m") as server:
         answers: list[object] = []
         request = threading.Thread(target=lambda: answers.append(predict(server, [1.0])))
