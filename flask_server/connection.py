@@ -88,6 +88,8 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(cfg, sock, client, server)
         self.received = Pieces()
         self.deadline = 0.0
+        self.whole_at = 0.0
+        """When the request that a thread takes next was there, on the monotonic clock."""
         self._length: int | None = None
 
     def receive(self, settings: Settings) -> bool:
@@ -108,6 +110,10 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         if not self.received:
             self.wait(settings.receive_timeout)
         self.received.add(data)
+        return self.is_whole(settings)
+
+    def is_whole(self, settings: Settings) -> bool:
+        """Whether enough of a request was received for a thread to go on with it."""
         self._length = self._length or request_length(self.received.first, settings.max_body_bytes)
         return self._length is not None and len(self.received) >= self._length
 
@@ -144,10 +150,17 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         return io.BytesIO(unreader.gathered.take(reader.length)) if whole else None
 
     def finish(self) -> None:
-        """Let gunicorn see what was received beyond the request: the beginning of the next one."""
+        """Keep what was received beyond the request: the beginning of the next one.
+
+        With TLS gunicorn gives it to a thread at once, since more may lie decrypted where no poller sees it.
+        """
         unreader = self.parser.unreader
         unreader.gathered.put_back(unreader.take_buffered())
-        unreader.unread(unreader.gathered.take(len(unreader.gathered)))
+        rest = unreader.gathered.take(len(unreader.gathered))
+        if self.cfg.is_ssl:
+            unreader.unread(rest)
+        elif rest:
+            self.received.add(rest)
 
     def close(self, graceful: bool = False) -> None:  # noqa: ARG002 - gunicorn's form
         """Close the socket, unless the thread that answered has: see `RouterWorker.handle`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
     StageWatcher = Callable[["RequestFacts", str], AbstractContextManager[object]]
 
+_NOTABLE_SECONDS = 0.001
+received_at: ContextVar[float] = ContextVar("received_at")
+"""When the request that this thread answers was there, on the monotonic clock: before a thread was free for it."""
+
+
+def _received_at() -> float:
+    return received_at.get(time.monotonic())
+
 
 @dataclass(slots=True)
 class RequestFacts:
@@ -23,7 +32,7 @@ class RequestFacts:
     request_id: str
     traceparent: str
     tracestate: str | None = None
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=_received_at)
     model: str | None = None
     version: int | None = None
     key_name: str | None = None
@@ -38,6 +47,12 @@ class RequestFacts:
     """receive, queue, decode, preprocess, upstream: how long each took."""
     watchers: list[StageWatcher] = field(default_factory=list)
     """What else is to be told when a stage begins and ends: a context manager for these facts and the stage's name."""
+
+    def __post_init__(self) -> None:
+        """Count the wait for a thread, where there was any to speak of, like the wait for a place at the model."""
+        waited = time.monotonic() - self.started
+        if waited > _NOTABLE_SECONDS:
+            self.stage_seconds["queue"] = waited
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -24,6 +24,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from flask_server.connection import Connection
 from flask_server.correlation import REQUEST_ID
 from flask_server.errors import RequestTimeout
+from flask_server.facts import received_at
 from flask_server.problems import CONTENT_TYPE, document
 from flask_server.served_app import served_app
 from model_config import ConfigError
@@ -31,6 +32,7 @@ from model_config import ConfigError
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+    from concurrent.futures import Future
     from types import FrameType
 
     from flask import Flask
@@ -71,6 +73,7 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.receiving: dict[Connection, None] = {}
         """Connections that wait for a request, or for the rest of one; in the order in which they began."""
         self._held_bytes = 0
+        self._held_lock = threading.Lock()
 
     def init_signals(self) -> None:
         """SIGHUP reads the models again instead of ending the process."""
@@ -119,7 +122,20 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.receiving[conn] = None
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
 
+    def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
+        """An answer is out; what the client has sent beyond its request is the beginning of the next one."""
+        super().finish_request(conn, fs)
+        if conn.received and conn in self.keepalived_conns:
+            self.keepalived_conns.remove(conn)
+            conn.wait(self.app.settings.receive_timeout)
+            self.receiving[conn] = None
+            self.poller.modify(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
+            self._hold(len(conn.received))
+            self._go_on(conn, whole=conn.is_whole(self.app.settings))
+
     def _receive(self, conn: Connection, _: socket.socket) -> None:
+        if conn not in self.receiving:
+            return  # given up for another one, whose coming the poller has told of at the same time
         before = len(conn.received)
         try:
             whole = conn.receive(self.app.settings)
@@ -128,22 +144,32 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except OSError:
             self._give_up(conn)
             return
-        self._held_bytes += len(conn.received) - before
-        if whole:
+        self._hold(len(conn.received) - before)
+        self._go_on(conn, whole=whole)
+
+    def _go_on(self, conn: Connection, *, whole: bool) -> None:
+        """Give a whole request to a thread, unless too much of what was received waits already."""
+        if self._held_bytes > _MOST_HELD_BYTES:
+            self._give_up(conn, 503, _TOO_MANY)
+        elif whole:
             self._leave_poller(conn)
             conn.data_ready = True
+            conn.whole_at = time.monotonic()
             self.enqueue_req(conn)
-        elif self._held_bytes > _MOST_HELD_BYTES:
-            self._give_up(conn, 503, _TOO_MANY)
+
+    def _hold(self, size: int) -> None:
+        """Count bytes that were received and that no thread has taken (less, where `size` is below zero)."""
+        with self._held_lock:
+            self._held_bytes += size
 
     def _leave_poller(self, conn: Connection) -> None:
         self.poller.unregister(conn.sock)
         del self.receiving[conn]
-        self._held_bytes -= len(conn.received)
 
     def _give_up(self, conn: Connection, status: int = 408, detail: str = _TOO_SLOW) -> None:
         """Close a connection whose request will not be answered; say why if one had begun."""
         self._leave_poller(conn)
+        self._hold(-len(conn.received))
         if conn.received:
             with contextlib.suppress(OSError):
                 conn.sock.send(_raw_response(status, detail))
@@ -159,6 +185,7 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle(self, conn: Connection) -> object:
         """Answer one request; runs in a thread."""
         conn.sock.setblocking(True)
+        self._hold(-len(conn.received))
         try:
             conn.begin(self.app.settings.receive_timeout)
         except OSError as error:
@@ -177,6 +204,7 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         body = conn.take_body(req)
         if body is not None:
             req.body = body
+        received_at.set(conn.whole_at)
         try:
             keep = super().handle_request(req, conn)
             if body is not None:  # for what nobody read, gunicorn would close the connection

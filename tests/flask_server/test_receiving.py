@@ -6,6 +6,7 @@ import contextlib
 import random
 import re
 import socket
+import threading
 import time
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import pytest
 
 from tests.flask_server.running_router import POST, RED, Router, started, table
 from tests.flask_server.toy_model_server import ToyModelServer
-from tests.processes import free_port, running
+from tests.processes import free_port, running, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,6 +162,60 @@ def test_large_request_behind_one_of_unknown_length(router: Router) -> None:
     answers = router.raw(chunked + large + chunked + last)
     statuses = re.findall(rb"HTTP/1.1 (\d{3})", answers)
     assert statuses == [b"200", b"404", b"200", b"200"]
+
+
+def test_the_beginning_of_another_request_costs_no_thread(tmp_path: Path) -> None:
+    """A byte that follows a request waits for the rest like any other beginning, and the rest is answered."""
+    request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    with (
+        ToyModelServer() as toy,
+        started(tmp_path, table(toy), THREADS="2", RECEIVE_TIMEOUT="8") as router,
+        contextlib.ExitStack() as stack,
+    ):
+        address = ("127.0.0.1", router.port)
+        slow = [stack.enter_context(socket.create_connection(address, 5)) for _ in range(4)]
+        for client in slow:
+            client.sendall(request + request[:1])
+            assert b"alive" in _until(b"alive", client)
+        begun = time.monotonic()
+        assert router.predict() == 200
+        assert time.monotonic() - begun < 4
+        for client in slow:
+            client.sendall(request[1:])
+            assert b"alive" in _until(b"alive", client)
+
+
+def _until(end: bytes, connection: socket.socket) -> bytes:
+    """What comes, until it holds `end` or the connection is closed."""
+    received = b""
+    while end not in received and (more := connection.recv(65536)):
+        received += more
+    return received
+
+
+def test_whole_requests_that_wait_for_a_thread_are_limited(tmp_path: Path) -> None:
+    """Beyond 256 MiB of bodies that no thread has taken yet it is 503, and the wait counts as time."""
+    body = b"POST /colours/predict/ HTTP/1.1\r\nHost: x\r\nX-Request-Timeout: 1\r\n"
+    body += b"Content-Type: image/png\r\nContent-Length: %d\r\n\r\n" % (30 * 2**20)
+    body += RED + bytes(30 * 2**20 - len(RED))
+    with (
+        ToyModelServer() as toy,
+        started(tmp_path, table(toy), THREADS="1") as router,
+        contextlib.ExitStack() as stack,
+    ):
+        toy.model.delay_seconds = 3.0
+        busy = threading.Thread(target=router.predict)
+        busy.start()
+        wait_until(lambda: len(toy.model.requests) > 0, seconds=5, what="the only thread is busy")
+        address = ("127.0.0.1", router.port)
+        clients = [stack.enter_context(socket.create_connection(address, 20)) for _ in range(10)]
+        for client in clients:
+            with contextlib.suppress(ConnectionError):
+                client.sendall(body)
+        statuses = [client.recv(65536).split(b" ", 2)[1] for client in clients]
+        assert statuses[0] == b"504"
+        assert statuses.count(b"503") >= 1
+        busy.join()
 
 
 def test_client_that_waits_to_be_asked(router: Router) -> None:
