@@ -13,7 +13,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -115,7 +115,7 @@ class Fetcher:
             answer = _get(target, address, deadline, self.most_bytes)
             if isinstance(answer, bytes):
                 return answer
-            url = urljoin(url, answer.location)
+            url = _joined(url, answer.location)
         raise UnusableUrl(f"The URL redirects more than {_MOST_REDIRECTS} times.")
 
     def _checked_address(self, target: Target, deadline: float) -> str:
@@ -188,7 +188,7 @@ def _get(target: Target, address: str, deadline: float, most_bytes: int) -> byte
     if left <= 0:
         raise UnusableUrl("The URL did not answer in time.")
     try:
-        with socket.create_connection((address, target.port), timeout=left) as connected:
+        with _connected(target, address, left) as connected:
             clock = threading.Timer(deadline - time.monotonic(), _break_off, [connected])
             clock.daemon = True
             clock.start()
@@ -205,23 +205,33 @@ def _get(target: Target, address: str, deadline: float, most_bytes: int) -> byte
         raise UnusableUrl(f"The URL {what}.") from None
 
 
+def _connected(target: Target, address: str, seconds: float) -> socket.socket:
+    """Connect; hands are shaken later, as the clock runs only then."""
+    connected = socket.create_connection((address, target.port), timeout=seconds)
+    if target.scheme == "http":
+        return connected
+    context = ssl.create_default_context()
+    return context.wrap_socket(
+        connected, server_hostname=target.host, do_handshake_on_connect=False
+    )
+
+
 def _break_off(connected: socket.socket) -> None:
     try:
-        connected.shutdown(socket.SHUT_RDWR)
+        # Not `SSLSocket.shutdown`, which would let the reading thread go on without encryption.
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
     except OSError:  # it has ended by itself
         return
 
 
 def _exchange(target: Target, connected: socket.socket, most_bytes: int) -> bytes | _Redirect:
-    connection: HTTPConnection
-    if target.scheme == "https":
-        connection = HTTPSConnection(target.host, target.port)
-        context = ssl.create_default_context()
-        connection.sock = context.wrap_socket(connected, server_hostname=target.host)
-    else:
-        connection = HTTPConnection(target.host, target.port)
-        connection.sock = connected
+    # Not `HTTPSConnection`: it is connected already. The port is for the header `Host`.
+    connection = HTTPConnection(target.host, target.port)
+    connection.default_port = _PORTS[target.scheme]
+    connection.sock = connected
     try:
+        if isinstance(connected, ssl.SSLSocket):
+            connected.do_handshake()
         connection.request("GET", target.path, headers=_HEADERS)
         with connection.getresponse() as response:
             location = response.headers.get("Location")
@@ -231,6 +241,13 @@ def _exchange(target: Target, connected: socket.socket, most_bytes: int) -> byte
             return _body(response, most_bytes)
     finally:
         connection.close()
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise UnusableUrl("The URL redirects to something that is no URL.") from None
 
 
 def _check_head(response: HTTPResponse, most_bytes: int) -> None:

@@ -367,9 +367,8 @@ def test_a_silent_server_and_a_silent_resolver_are_left() -> None:
     over.set()
 
 
-def test_https_is_verified(pictures: PictureServer, tmp_path: Path) -> None:
-    """A certificate that nobody vouches for is refused."""
-    url = pictures.image("/a").replace("http:", "https:")
+def encrypt(pictures: PictureServer, tmp_path: Path) -> Path:
+    """Let the server speak TLS; its certificate, which vouches for itself."""
     files = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "crt")]
     subprocess.run(
         [
@@ -381,6 +380,8 @@ def test_https_is_verified(pictures: PictureServer, tmp_path: Path) -> None:
             "-nodes",
             "-subj",
             "/CN=pictures.test",
+            "-addext",
+            "subjectAltName=DNS:pictures.test",
             *files,
         ],
         check=True,
@@ -389,9 +390,30 @@ def test_https_is_verified(pictures: PictureServer, tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
     pictures.socket = context.wrap_socket(pictures.socket, server_side=True)
+    return tmp_path / "crt"
+
+
+def test_https_is_verified(pictures: PictureServer, tmp_path: Path) -> None:
+    """A certificate that nobody vouches for is refused."""
+    url = pictures.image("/a").replace("http:", "https:")
+    encrypt(pictures, tmp_path)
     with pytest.raises(UnusableUrl):
         fetch(fetcher(), url)
     assert pictures.asked == []
+
+
+def test_slow_https_servers_are_left(
+    pictures: PictureServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An encrypted answer that drips is broken off when time is up, too; one that is in time is taken."""
+    url = pictures.image("/a", b"x" * 1000).replace("http:", "https:")
+    monkeypatch.setenv("SSL_CERT_FILE", str(encrypt(pictures, tmp_path)))
+    assert fetch(fetcher(), url) == b"x" * 1000
+    pictures.drip_seconds = 0.2
+    begun = time.monotonic()
+    with pytest.raises(UnusableUrl, match="in time"):
+        fetch(fetcher(timeout_seconds=1.0), url)
+    assert time.monotonic() - begun < 8
 
 
 def test_several_at_once_each_have_their_answer(pictures: PictureServer) -> None:
