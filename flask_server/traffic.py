@@ -43,22 +43,29 @@ class Traffic:
         self._shadows = threading.Semaphore(SHADOWS_AT_ONCE)
 
     def predict(self, arrays: Sequence[NDArray[Any]], call: Call) -> tuple[list[Any], int]:
-        """See `Upstream.predict`; a call that names no version is given one by the shares."""
-        rows, version = self._predict(arrays, call)
-        if self._config.shadow is not None and self._shadows.acquire(blocking=False):
-            arguments = (self._config.shadow, arrays, call, rows)
+        """See `Upstream.predict`; a call that names no version is given one by the shares.
+
+        What the shadow itself has answered is not asked of it again.
+        """
+        rows, version, label = self._predict(arrays, call)
+        shadow = self._config.shadow
+        if shadow not in (None, label) and self._shadows.acquire(blocking=False):
+            arguments = (shadow, arrays, call, rows)
             threading.Thread(target=self._shadow, args=arguments, daemon=True).start()
         return rows, version
 
-    def _predict(self, arrays: Sequence[NDArray[Any]], call: Call) -> tuple[list[Any], int]:
+    def _predict(
+        self, arrays: Sequence[NDArray[Any]], call: Call
+    ) -> tuple[list[Any], int, str | None]:
+        """The answer, its version, and the label by which that was asked for."""
         if call.target or not self._config.traffic:
-            return self._ask(arrays, call)
+            return *self._ask(arrays, call), call.version_label
         for label in in_order(self._config.traffic, point_of(call.affinity)):
             try:
-                return self._ask(arrays, replace(call, version_label=label))
+                return *self._ask(arrays, replace(call, version_label=label)), label
             except UnknownVersion:
                 _log.warning("no version of %s bears the label %s", self._config.name, label)
-        return self._ask(arrays, call)
+        return *self._ask(arrays, call), None
 
     def _shadow(
         self, label: str, arrays: Sequence[NDArray[Any]], call: Call, rows: Sequence[Any]

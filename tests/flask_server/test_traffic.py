@@ -114,6 +114,16 @@ def test_the_shadow_is_asked_too(
     assert bodies[0] == bodies[1]
 
 
+def test_the_shadow_is_not_compared_with_itself(
+    client_of: ClientOf, labelled: ToyModelServer
+) -> None:
+    """Where the traffic's share, or the client, has asked the shadow's label already, it is not asked again."""
+    client = client_of("traffic = { canary = 1 }\nshadow = 'canary'\n")
+    assert version(client) == version(client, "?version_label=canary") == "2"
+    time.sleep(0.3)  # for the shadow that there must not be
+    assert len(labelled.model.requests) == 2
+
+
 def test_a_slow_or_broken_shadow_is_nobodys_business(
     client_of: ClientOf, labelled: ToyModelServer, caplog: pytest.LogCaptureFixture
 ) -> None:
