@@ -27,7 +27,7 @@ _PARALLEL = 8
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """How a model stands: AVAILABLE, a state of TensorFlow Serving's, or UNREACHABLE."""
+    """How a model stands: AVAILABLE, another state of TensorFlow Serving's, UNREACHABLE, or UNAVAILABLE: without a server."""
 
     state: str
     versions: Mapping[int, str]
@@ -62,7 +62,7 @@ class Health:
 
 def _state(model: Model) -> ModelState:
     if model.problem is not None:
-        return ModelState("UNREACHABLE", {}, model.problem)
+        return ModelState("UNAVAILABLE", {}, model.problem)
     try:
         versions = model.upstream.states()
     except UpstreamError as error:
@@ -87,7 +87,9 @@ def init_app(app: Flask, health: Health, models: Mapping[str, Model]) -> None:
         if health.draining.is_set():
             return _problem(503, "Draining", "The router is stopping.", members)
         if not any(state.state == "AVAILABLE" for state in states.values()):
-            return _problem(503, "Not ready", "No model is available now.", members)
+            problem = None if name is None else states[name].problem
+            detail = problem or "No model is available now."
+            return _problem(503, "Not ready", detail, members)
         return Response(
             orjson.dumps({"status": "ready", **members}), content_type="application/json"
         )

@@ -77,6 +77,7 @@ class ImageReader:
                 f"IMAGE_FORMATS names {min(unknown)}, which Pillow cannot read here;"
                 f" choose among {', '.join(sorted(Image.OPEN))}."
             )
+        Image.MAX_IMAGE_PIXELS = settings.max_pixels  # its own, which it has for the whole process
         turns = threading.Semaphore(settings.decode_concurrency)
         return cls(settings.image_formats, settings.max_pixels, turns)
 
@@ -173,19 +174,20 @@ def _turned(box: Box | None, size: tuple[int, int], orientation: int) -> Box | N
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     """Convert to 8 bits a channel.
 
-    Pillow clips wider numbers at 255; 16 bits are scaled instead, and floats are read as 0 to 1 where none is larger.
+    Pillow clips wider numbers at 255; 16 bits are scaled instead, 32 bits where some do not fit, and floats are read as 0 to 1
+    where none is larger.
     """
     if image.mode == mode:
         return image.copy() if image.readonly else image
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        image = _narrowed(np.asarray(image))
+        image = _narrowed(np.asarray(image), wide=image.mode.startswith("I;16"))
     return image.convert(mode)
 
 
-def _narrowed(values: NDArray[Any]) -> Image.Image:
+def _narrowed(values: NDArray[Any], *, wide: bool) -> Image.Image:
     top = values.max(initial=0)
     if values.dtype.kind == "f":
         values = np.nan_to_num(values) * np.float32(255 if top <= 1 else 1)
-    elif top > 255:
+    elif wide or top > 255:
         values = values >> 8
     return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8), "L")

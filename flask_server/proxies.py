@@ -51,6 +51,8 @@ class TrustedProxies:
             parsed = ip_address(address)
         except ValueError:
             return False
+        # Where IPv6 is listened on, an IPv4 address comes as ::ffff:10.0.0.1.
+        parsed = getattr(parsed, "ipv4_mapped", None) or parsed
         return any(parsed in network for network in self._networks)
 
 

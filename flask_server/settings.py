@@ -83,6 +83,13 @@ def _log_format(raw: str) -> str:
     return raw.lower()
 
 
+def _processors() -> int:
+    """How many this process may use: in a container or under taskset fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _told(parse: Callable[[str], object], meaning: str) -> dict[str, Any]:
     """How a setting is read, and what it means; its environment variable is its name in capitals."""
     return {"parse": parse, "meaning": meaning}
@@ -104,7 +111,7 @@ class Settings:
         ),
     )
     workers: int = field(
-        default=min(os.cpu_count() or 1, 2),
+        default=min(_processors(), 2),
         metadata=_told(_whole, "processes that answer requests"),
     )
     threads: int = field(
@@ -169,7 +176,7 @@ class Settings:
         default=IMAGE_FORMATS, metadata=_told(_list, "image formats taken, as Pillow names them")
     )
     decode_concurrency: int = field(
-        default=os.cpu_count() or 1,
+        default=_processors(),
         metadata=_told(_whole, "images that one process decodes at once"),
     )
     model_concurrency: int = field(

@@ -124,7 +124,10 @@ def test_every_origin(client_of: Callable[..., FlaskClient]) -> None:
     assert response.headers["Access-Control-Allow-Origin"] in ("*", "http://a.example")
 
 
-@pytest.mark.parametrize(("peer", "believed"), [("10.1.2.3", True), ("192.0.2.1", False)])
+@pytest.mark.parametrize(
+    ("peer", "believed"),
+    [("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("192.0.2.1", False)],
+)
 def test_forwarded_headers(
     client_of: Callable[..., FlaskClient], peer: str, believed: bool
 ) -> None:

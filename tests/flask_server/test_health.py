@@ -62,8 +62,8 @@ def test_readiness_tells_every_model(mixed: FlaskClient) -> None:
     assert states(mixed) == {
         "good": "AVAILABLE",
         "down": "UNREACHABLE",
-        "weightless": "UNREACHABLE",
-        "nowhere": "UNREACHABLE",
+        "weightless": "UNAVAILABLE",
+        "nowhere": "UNAVAILABLE",
         "placed": "AVAILABLE",
     }
 
@@ -86,6 +86,7 @@ def test_what_the_supervisor_says_is_told(mixed: FlaskClient) -> None:
     assert response.status_code == 503
     problem = response.get_json(force=True)
     assert problem["detail"] == "Its weights are missing; put them into weights/."
+    assert mixed.get("/readyz?model=weightless").get_json(force=True)["detail"] == problem["detail"]
     listed = {model["name"]: model for model in mixed.get("/models/").json or []}
     assert listed["weightless"]["problem"] == problem["detail"]
     assert "'upstream'" in listed["nowhere"]["problem"]

@@ -78,6 +78,12 @@ def test_sixteen_bits(kind: str) -> None:
     assert np.abs(np.asarray(image, np.int16) - RAMP).max() <= 1
 
 
+def test_sixteen_bits_of_a_dark_picture() -> None:
+    """They are scaled whatever they show: 200 of 65,535 is black, not light grey."""
+    dark = Image.fromarray(np.full((4, 4), 200, np.uint16))
+    assert np.asarray(read(saved(dark, "PNG"), "grayscale")).max() == 0
+
+
 @pytest.mark.parametrize(
     ("dtype", "factor"), [(np.float32, 1 / 255), (np.float32, 1), (np.int32, 257)]
 )

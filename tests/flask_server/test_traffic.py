@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
