@@ -1,4 +1,4 @@
-"""Untrusted bytes -> an image in the model's colours: the only file that opens images."""
+"""Untrusted bytes -> an image in the model's colours: the only file that opens images, or writes any."""
 
 from __future__ import annotations
 
@@ -127,6 +127,14 @@ class ImageReader:
 
     def _too_large(self) -> str:
         return f"The image has more than {self.max_pixels} pixels, the most that is taken."
+
+
+def as_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Pixels [H, W, C], with one channel or three, as a PNG file."""
+    file = io.BytesIO()
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def _reduction(image: ImageFile, at_least: tuple[int, int] | None) -> int:

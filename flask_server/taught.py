@@ -8,15 +8,14 @@ others there are, or which of them died.
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pybase64
-from PIL import Image
 
 from flask_server.errors import NothingTaught, UpstreamError, UpstreamTimeout
+from flask_server.images import as_png
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,11 +96,7 @@ class Taught:
 
 def picture_text(pixels: NDArray[np.uint8]) -> str:
     """Pixels [H, W, C] as a PNG file in web-safe base64 (RFC 4648, section 5): nothing is lost on the way."""
-    file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(
-        file, "PNG", compress_level=1
-    )
-    return pybase64.urlsafe_b64encode(file.getvalue()).decode("ascii")
+    return pybase64.urlsafe_b64encode(as_png(pixels)).decode("ascii")
 
 
 def taught_labels(scores: dict[str, float], top: int) -> list[list[Any]]:
