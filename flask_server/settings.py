@@ -67,6 +67,16 @@ def _hosts(raw: str) -> tuple[str, ...]:
     return hosts
 
 
+def _origins(raw: str) -> tuple[str, ...]:
+    origins = _list(raw)
+    for origin in origins:
+        if not re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+", origin):
+            raise ValueError(
+                f"'{origin}' is no origin such as https://photos.example, without a path"
+            )
+    return origins
+
+
 def _networks(raw: str) -> tuple[Network, ...]:
     return tuple(ip_network(item) for item in _list(raw))
 
@@ -139,7 +149,7 @@ class Settings:
     )
     cors_origins: tuple[str, ...] = field(
         default=("http://localhost:4200", "http://127.0.0.1:4200"),
-        metadata=_told(_list, "origins whose pages may call the router, or * for all"),
+        metadata=_told(_origins, "origins whose pages may call the router, or * for all"),
     )
     trusted_proxies: tuple[str, ...] = field(
         default=(),

@@ -59,6 +59,12 @@ def check_fits(model: keras.Model, config: ModelConfig) -> None:
             f"Model '{config.name}' takes images of shape {shape}, but its table says {expected} (height, width,"
             " channels); set 'input_size' and 'color_mode'."
         )
+    classes = model.outputs[0].shape[-1]
+    if config.labels and ":" not in config.decode and classes not in (None, len(config.labels)):
+        raise ExportError(
+            f"Model '{config.name}' gives {classes} scores, but its table has {len(config.labels)} labels; set 'labels', or a"
+            " function of your own as 'decode'."
+        )
     if config.preprocess in ("caffe", "torch") and config.channels == 1:
         raise ExportError(
             f"Model '{config.name}': convention '{config.preprocess}' is for RGB; a grayscale model takes 'tf' or 'none'."

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from model_config import ModelConfig
+from model_config.labels import Label
 
 pytestmark = pytest.mark.tensorflow
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 # Frozen constants are folded into other constants: the same numbers, rounded elsewhere.
 TOLERANCE = 1e-5
 SIZE = (24, 20)
+LABEL = Label("n0", "thing")
 
 
 @pytest.fixture(scope="module")
@@ -246,6 +248,7 @@ def test_the_warm_up_requests_can_be_run(small_model: keras.Model, tmp_path: Pat
         ({"input_size": (24, 24)}, ["(24, 20, 3)", "(24, 24, 3)", "input_size"]),
         ({"color_mode": "grayscale"}, ["(24, 20, 3)", "(24, 20, 1)", "color_mode"]),
         ({"input_size": None, "preprocess": "mine:work"}, ["input_size"]),
+        ({"labels": (LABEL, LABEL)}, ["7 scores", "2 labels", "'labels'", "'decode'"]),
     ],
 )
 def test_a_model_that_does_not_fit_its_table_is_refused(
