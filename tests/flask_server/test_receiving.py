@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import re
+import signal
 import socket
 import threading
 import time
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -20,7 +23,6 @@ from tests.processes import free_port, running, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
@@ -270,8 +272,9 @@ def test_clients_that_do_not_take_their_answer(tmp_path: Path) -> None:
         assert time.monotonic() - begun < 8
 
 
-def test_more_connections_than_a_worker_holds(tmp_path: Path) -> None:
-    """Where no more connections fit, the one that has dawdled longest makes room for the next."""
+@pytest.fixture
+def crowd(tmp_path: Path) -> Iterator[tuple[Router, list[socket.socket]]]:
+    """A router with few files, and more connections that have begun a request than it can hold."""
     few_files = (
         "import resource, runpy\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))\n"
@@ -283,12 +286,38 @@ def test_more_connections_than_a_worker_holds(tmp_path: Path) -> None:
         models_file.write_text(table(toy))
         program = stack.enter_context(running("-c", few_files, log=tmp_path / "log", env=env))
         program.wait_for(f"http://127.0.0.1:{port}/livez")
-        router = Router(program, port, models_file)
-        for _ in range(300):
-            idle = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-            idle.sendall(b"GET /li")
-        for _ in range(3):
-            assert router.predict() == 200
+        address = ("127.0.0.1", port)
+        slow = [stack.enter_context(socket.create_connection(address)) for _ in range(300)]
+        for connection in slow:
+            connection.sendall(b"GET /li")
+        yield Router(program, port, models_file), slow
+
+
+def test_more_connections_than_a_worker_holds(crowd: tuple[Router, list[socket.socket]]) -> None:
+    """Where no more connections fit, the one that has dawdled longest makes room for the next."""
+    router, _ = crowd
+    for _ in range(3):
+        assert router.predict() == 200
+
+
+def test_who_makes_room_may_say_something_meanwhile(
+    crowd: tuple[Router, list[socket.socket]],
+) -> None:
+    """A new connection, and a byte of the one that has to go for it, at the same moment: the worker lives on."""
+    router, slow = crowd
+    assert router.predict() == 200
+    pid = router.program.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    workers = children.read_text()
+    os.kill(int(workers), signal.SIGSTOP)
+    with socket.create_connection(("127.0.0.1", router.port)):
+        time.sleep(0.1)
+        for connection in slow:
+            with contextlib.suppress(OSError):
+                connection.sendall(b"v")
+        os.kill(int(workers), signal.SIGCONT)
+        assert router.predict() == 200
+    assert children.read_text() == workers
 
 
 METHODS = ["GET", "POST", "OPTIONS", "HEAD", "PUT", "TRACE", "CONNECT", "FOO", "M-SEARCH"]
