@@ -9,7 +9,7 @@ from flask_server.logs import set_up_logging
 from flask_server.metrics import FOLDER_VARIABLE
 from flask_server.run_folder import run_folder
 from flask_server.settings import load_settings
-from flask_server.wsgi_server import Server, check_port
+from flask_server.wsgi_server import Server, check_port, check_tls
 from model_config import ConfigError
 
 
@@ -19,6 +19,7 @@ def main() -> int:
         settings = load_settings(sys.argv[1:])
         set_up_logging(settings.log_level, settings.log_format)
         check_port(settings)
+        check_tls(settings)
         with run_folder() as folder:
             # Read by prometheus_client: see flask_server/metrics.py.
             os.environ[FOLDER_VARIABLE] = str(folder)

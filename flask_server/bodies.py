@@ -28,6 +28,7 @@ _B64_OBJECT = re.compile(
     rb'[ \t\r\n]*\{[ \t\r\n]*"b64"[ \t\r\n]*:[ \t\r\n]*"(?:data:[\w/+.-]+;base64,)?'
 )
 _END_OF_OBJECT = re.compile(rb'"[ \t\r\n]*\}[ \t\r\n]*')
+_ESCAPED_PLUS = re.compile(rb"%2b", re.IGNORECASE)
 _B64_FIELD = re.compile(rb"(?:^|&)b64=([^&]*)")
 
 
@@ -61,6 +62,11 @@ def images_in(request: Request, *, most: int) -> Batch:
     """
     if url := request.args.get("image_url"):
         return Batch((Link(url),), single=True)
+    coding = request.headers.get("Content-Encoding", "identity")
+    if coding.lower() != "identity":
+        raise InvalidRequest(
+            f"The content encoding '{coding[:100]}' is not taken; send the body as it is."
+        )
     kind, body = request.mimetype, _body(request)
     if kind == "application/json" or kind.endswith("+json") or body[:1] == b"{":
         return _from_json(body, most)  # fetch() calls a string text/plain, and curl calls it a form
@@ -108,8 +114,12 @@ def _from_multipart(request: Request, most: int) -> Batch:
 
 
 def _from_urlencoded(body: bytes, most: int) -> Batch:
-    """The fields `b64` of a form; a `+` stays, for in base64 it is one that was not escaped, never a space."""
+    """The fields `b64` of a form.
+
+    A `+` stays, for in base64 it is mostly one that was not escaped; where one was, the others are spaces.
+    """
     texts = [field[1] for field in _B64_FIELD.finditer(body)]
+    texts = [text.replace(b"+", b" ") if _ESCAPED_PLUS.search(text) else text for text in texts]
     _check_count(len(texts), most)
     return _batch([_decoded(unescaped(text)) for text in texts])
 

@@ -124,7 +124,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.initialized = True
         if self.cfg.is_ssl:
             self.sock.settimeout(max(self.deadline - time.monotonic(), 0.001))
-            context = _tls_context(self.cfg.certfile, self.cfg.keyfile)
+            context = tls_context(self.cfg.certfile, self.cfg.keyfile)
             self.sock = context.wrap_socket(self.sock, server_side=True)
         self.parser = http.get_parser(self.cfg, self.sock, self.client)
         self.parser.unreader = TimedUnreader(self.sock)
@@ -173,7 +173,12 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
 
 
 @cache
-def _tls_context(certificate: str, key: str) -> ssl.SSLContext:
+def tls_context(certificate: str, key: str) -> ssl.SSLContext:
+    """What a server with this certificate shakes hands by.
+
+    Raises:
+        OSError: The files cannot be read, are no PEM, or do not belong together.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     return context

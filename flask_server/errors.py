@@ -7,16 +7,20 @@ RouterError                     500
 ├── AccessDenied                403   the API key is not for this
 │   └── KeyRequired             401   no API key, or none that is known
 ├── FetchRefused                403   images are not fetched from there
+├── UnknownModel                404   no such model (`/readyz?model=`)
 ├── UnknownVersion              404   no such version or version label
 ├── UnknownLabel                404   a few-shot model was never taught it
 ├── RequestTimeout              408   the request did not arrive in time
 ├── NothingTaught               409   a few-shot model knows no label yet
 ├── TooLarge                    413   body, pixels, instances
+├── NotReady                    503   no model is available (`/readyz`); Retry-After
+│   └── Draining                503   the router is stopping (`/readyz`); Retry-After
 ├── TooBusy                     503   as many requests as allowed are waiting for the model; Retry-After
 ├── TooManyRequests             429   over the key's rate or quota; Retry-After
 ├── LimitsUnavailable           503   rates and quotas cannot be checked; Retry-After
 ├── SupportUnavailable          503   what a few-shot model was taught cannot be reached; Retry-After
 ├── ClientGone                  499   nobody is left to be answered (nginx' number)
+├── DeadlinePassed              504   the images were not decoded in time
 └── UpstreamError               502   answered, but not with predictions
     ├── UpstreamUnavailable     503   refused, or no version available; Retry-After
     └── UpstreamTimeout         504
@@ -82,6 +86,13 @@ class FetchRefused(RouterError):
     title = "Fetch refused"
 
 
+class UnknownModel(RouterError):
+    """There is no model of this name."""
+
+    status = 404
+    title = "Unknown model"
+
+
 class UnknownVersion(RouterError):
     """The model has no such version or version label."""
 
@@ -143,11 +154,32 @@ class SupportUnavailable(RouterError):
     retry_after_seconds = 1
 
 
+class NotReady(RouterError):
+    """No model can be asked now."""
+
+    status = 503
+    title = "Not ready"
+    retry_after_seconds = 1
+
+
+class Draining(NotReady):
+    """The router takes no more requests, for it is stopping."""
+
+    title = "Draining"
+
+
 class ClientGone(RouterError):
     """The client closed its connection while its request waited."""
 
     status = 499
     title = "Client closed request"
+
+
+class DeadlinePassed(RouterError):
+    """The time was over before the images were decoded."""
+
+    status = 504
+    title = "Deadline passed"
 
 
 class TooBusy(RouterError):

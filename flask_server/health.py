@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from flask import Response, request
 
-from flask_server.errors import UpstreamError
-from flask_server.problems import CONTENT_TYPE, document
+from flask_server.errors import Draining, NotReady, UnknownModel, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -81,15 +80,15 @@ def init_app(app: Flask, health: Health, models: Mapping[str, Model]) -> None:
     def readyz() -> Response:
         name = request.args.get("model")
         if name is not None and name not in models:
-            return _problem(404, "Unknown model", f"There is no model '{name[:100]}'.", {})
+            raise UnknownModel(f"There is no model '{name[:100]}'.")
         states = health.states(None if name is None else [name])
         members = {"models": {name: _told(state) for name, state in states.items()}}
         if health.draining.is_set():
-            return _problem(503, "Draining", "The router is stopping.", members)
+            raise _with(Draining("The router is stopping."), members)
         if not any(state.state == "AVAILABLE" for state in states.values()):
             problem = None if name is None else states[name].problem
             detail = problem or "No model is available now."
-            return _problem(503, "Not ready", detail, members)
+            raise _with(NotReady(detail), members)
         return Response(
             orjson.dumps({"status": "ready", **members}), content_type="application/json"
         )
@@ -104,9 +103,6 @@ def _told(state: ModelState) -> dict[str, Any]:
     return told if state.problem is None else told | {"problem": state.problem}
 
 
-def _problem(status: int, title: str, detail: str, members: dict[str, Any]) -> Response:
-    body = orjson.dumps(document(status, title, detail) | members)
-    response = Response(body, status=status, content_type=CONTENT_TYPE)
-    if status == 503:
-        response.headers["Retry-After"] = "1"
-    return response
+def _with(error: NotReady, members: dict[str, Any]) -> NotReady:
+    error.members = members
+    return error

@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 import logging
 import threading
+import time
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from flask_server.errors import InvalidImage, RouterError, TooLarge
+from flask_server.errors import DeadlinePassed, InvalidImage, RouterError, TooLarge
 from model_config import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from PIL.ImageFile import ImageFile
 
@@ -28,6 +32,17 @@ _SPARE_BY_REDUCTION = {8: 2.0, 4: 2.0, 2: 1.6}
 _AT_ONCE = 16 * 2**20
 _ORIENTATION_TAG = 0x0112
 _FROM_THE_RIGHT, _FROM_BELOW, _ON_ITS_SIDE = {2, 3, 7, 8}, {3, 4, 6, 7}, {5, 6, 7, 8}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Each scan of a progressive JPEG goes over all of its pixels again. Encoders write about ten.
+_START_OF_SCAN, _MOST_SCANS = b"\xff\xda", 100
 _MODES = {"rgb": "RGB", "grayscale": "L"}
 _log = logging.getLogger(__name__)
 # Pillow only warns of an image that would fill the memory.
@@ -82,7 +97,12 @@ class ImageReader:
         return cls(settings.image_formats, settings.max_pixels, turns)
 
     def read(
-        self, encoded: bytes, color_mode: str, *, at_least: tuple[int, int] | None = None
+        self,
+        encoded: bytes,
+        color_mode: str,
+        *,
+        at_least: tuple[int, int] | None = None,
+        deadline: float | None = None,
     ) -> Picture:
         """Decode an image.
 
@@ -91,12 +111,14 @@ class ImageReader:
             color_mode: `rgb` or `grayscale`.
             at_least: Height and width that it will be resized to: a larger JPEG may be decoded to a half, quarter or
                 eighth, as long as it stays so much larger that the result hardly differs. None: decode it whole.
+            deadline: When it must have begun at the latest, in seconds of `time.monotonic`.
 
         Raises:
             InvalidImage: It is no image of an allowed format, or is damaged.
             TooLarge: It has more than `max_pixels` pixels; found before any is decoded.
+            DeadlinePassed: Time was up before its turn came.
         """
-        with self.turns:
+        with self._turn(deadline):
             try:
                 return self._decoded(encoded, _MODES[color_mode], at_least)
             except (RouterError, MemoryError):
@@ -110,18 +132,34 @@ class ImageReader:
                 _log.info("an image could not be decoded: %s: %s", type(error).__name__, error)
                 raise InvalidImage("The image is damaged or truncated.") from None
 
+    @contextmanager
+    def _turn(self, deadline: float | None) -> Iterator[None]:
+        left = None if deadline is None else deadline - time.monotonic()
+        in_time = left is None or left > 0
+        if not in_time or not self.turns.acquire(timeout=left):
+            raise DeadlinePassed(
+                "The images were not decoded in time; send fewer or smaller ones, or try again."
+            )
+        try:
+            yield
+        finally:
+            self.turns.release()
+
     def _decoded(self, encoded: bytes, mode: str, at_least: tuple[int, int] | None) -> Picture:
         with Image.open(io.BytesIO(encoded), formats=self.formats) as image:
             pixels = image.width * image.height
             if pixels > self.max_pixels:
                 raise TooLarge(self._too_large())
+            if image.info.get("progressive") and encoded.count(_START_OF_SCAN) > _MOST_SCANS:
+                raise InvalidImage(f"The JPEG has more than {_MOST_SCANS} scans.")
             reduction = _reduction(image, at_least)
             box = _decode_small(image, reduction)
             reduction = reduction if box else 1
             image.decodermaxblock = _AT_ONCE
             image.load()
             orientation = _orientation(image)
-            upright = image if orientation == 1 else ImageOps.exif_transpose(image)
+            turn = _TURNS.get(orientation)
+            upright = image if turn is None else image.transpose(turn)
             box = _turned(box, image.size, orientation)
             return Picture(_in_mode(upright, mode), pixels, box, reduction)
 
@@ -187,15 +225,17 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     """
     if image.mode == mode:
         return image.copy() if image.readonly else image
+    if image.mode == "LAB":  # which Pillow converts to RGB only
+        image = image.convert("RGB")
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         image = _narrowed(np.asarray(image), wide=image.mode.startswith("I;16"))
     return image.convert(mode)
 
 
 def _narrowed(values: NDArray[Any], *, wide: bool) -> Image.Image:
-    top = values.max(initial=0)
+    top = values.max(initial=0, where=np.isfinite(values))
     if values.dtype.kind == "f":
-        values = np.nan_to_num(values) * np.float32(255 if top <= 1 else 1)
+        values = np.nan_to_num(values, posinf=top, neginf=0) * np.float32(255 if top <= 1 else 1)
     elif wide or top > 255:
         values = values >> 8
     return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8), "L")

@@ -138,7 +138,7 @@ def _function(reference: str, where: str) -> Callable[..., Any]:
     module_name, _, name = reference.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{where}: '{module_name}' cannot be imported: {error}.") from error
     function = getattr(module, name, None)
     if not callable(function):

@@ -8,15 +8,16 @@ from __future__ import annotations
 import inspect
 import re
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
-from flask import Response, request, send_from_directory
+from flask import Response, request
 
 from flask_server.access import is_open
 from flask_server.openapi_operations import known
 from flask_server.openapi_schemas import ANY_FAILURE, HEADERS, SCHEMAS, SECURITY_SCHEMES, answer
-from flask_server.page import html_page
+from flask_server.page import file_response, html_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _NOT_THE_API = {"metrics", "page", "sample", "static", "openapi", "docs", "docs_asset"}
 _WITH_KEY: list[Json] = [{name: []} for name in SECURITY_SCHEMES]
-_SWAGGER_UI = resources.files("flask_swagger_ui") / "dist"
+_SWAGGER_UI = Path(str(resources.files("flask_swagger_ui") / "dist"))
 
 
 def init_app(app: Flask, router: Router) -> None:
@@ -42,7 +43,7 @@ def init_app(app: Flask, router: Router) -> None:
         return html_page("docs.html")
 
     def docs_asset(filename: str) -> Response:
-        return send_from_directory(str(_SWAGGER_UI), filename, max_age=3600)
+        return file_response(_SWAGGER_UI, filename, max_age=3600)
 
     app.add_url_rule("/openapi.json", view_func=openapi)
     app.add_url_rule("/docs", view_func=docs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,15 @@ def html_page(template: str, *, more_policy: str = "", **values: object) -> Resp
     return response
 
 
+def file_response(folder: Path, name: str, *, max_age: int | None = None) -> Response:
+    """A file of a folder, or 304; a condition that is not met is a failure like any other."""
+    response = send_from_directory(folder, name, max_age=max_age)
+    if response.status_code == HTTPStatus.PRECONDITION_FAILED:
+        response.close()
+        abort(HTTPStatus.PRECONDITION_FAILED)
+    return response
+
+
 def _page(image_formats: Sequence[str]) -> Response:
     # A phone converts what is not accepted: an iPhone its HEIC photos to JPEG.
     accepted = ",".join(f"image/{name.lower()}" for name in image_formats)
@@ -60,13 +70,13 @@ def _page(image_formats: Sequence[str]) -> Response:
 
 
 def _static(filename: str) -> Response:
-    return send_from_directory(STATIC, filename)
+    return file_response(STATIC, filename)
 
 
 def _sample(name: str) -> Response:
     if name not in sample_names():
         abort(404)
-    return send_from_directory(SAMPLES, name, max_age=3600)
+    return file_response(SAMPLES, name, max_age=3600)
 
 
 def sample_names() -> list[str]:

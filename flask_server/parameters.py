@@ -35,7 +35,9 @@ def timeout_of(request: Request) -> float | None:
     if text is None:
         return None
     if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text, re.ASCII) or float(text) == 0:
-        raise InvalidRequest(f"{TIMEOUT_HEADER} must be a number of seconds above 0.")
+        raise InvalidRequest(
+            f"{TIMEOUT_HEADER} must be a number of seconds above 0 and below 1000000."
+        )
     return float(text)
 
 
@@ -44,5 +46,7 @@ def _whole(request: Request, name: str) -> int | None:
     if text is None:
         return None
     if not re.fullmatch(r"\d{1,19}", text, re.ASCII) or not 1 <= int(text) <= _MOST_VERSION:
-        raise InvalidRequest(f"The parameter '{name}' must be a whole number from 1 up.")
+        raise InvalidRequest(
+            f"The parameter '{name}' must be a whole number from 1 to {_MOST_VERSION}."
+        )
     return int(text)

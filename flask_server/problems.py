@@ -55,7 +55,9 @@ def answer_router_error(error: RouterError) -> Response:
 
 def _answer_http_exception(error: HTTPException) -> Response:
     if isinstance(error, RequestEntityTooLarge):
-        return answer_router_error(TooLarge("The request body is larger than this router takes."))
+        return answer_router_error(
+            TooLarge("The request body is larger, or has more parts, than this router takes.")
+        )
     detail = _NO_ROUTE if isinstance(error, NotFound) else error.description or error.name
     response = _response(document(error.code or 500, error.name, detail))
     if isinstance(error, MethodNotAllowed) and error.valid_methods:

@@ -62,7 +62,7 @@ def predict(model: Model, router: Router) -> Response:
         place = model.places.take(call.deadline, call.client)
     with place:
         model.upstream.refuse_if_down(call)
-        arrays = [_prepared(encoded, model, router) for encoded in images]
+        arrays = [_prepared(encoded, model, router, call.deadline) for encoded in images]
         _refuse_if_none_is_good(arrays, batch)
         labels = _labels(model, arrays, call, top)
     return json_response(labels[0] if batch.single else labels)
@@ -86,14 +86,16 @@ def _call(model: Model, top: int) -> Call:
     )
 
 
-def _prepared(encoded: Encoded, model: Model, router: Router) -> Prepared:
+def _prepared(encoded: Encoded, model: Model, router: Router, deadline: float) -> Prepared:
     """Decode and preprocess one image; what is wrong with it is its answer, not the whole request's."""
     if isinstance(encoded, RouterError):
         return encoded
     facts().image_bytes.append(len(encoded))
     try:
         with facts().stage("decode"):
-            picture = router.reader.read(encoded, model.config.color_mode, at_least=model.enough)
+            picture = router.reader.read(
+                encoded, model.config.color_mode, at_least=model.enough, deadline=deadline
+            )
     except RouterError as error:
         return error
     facts().image_pixels.append(picture.pixels)

@@ -70,7 +70,7 @@ def _hosts(raw: str) -> tuple[str, ...]:
 def _origins(raw: str) -> tuple[str, ...]:
     origins = _list(raw)
     for origin in origins:
-        if not re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+", origin):
+        if not re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[A-Za-z0-9._-]+(:\d{1,5})?", origin):
             raise ValueError(
                 f"'{origin}' is no origin such as https://photos.example, without a path"
             )
@@ -242,7 +242,7 @@ def load_settings(arguments: Sequence[str] = (), env: Mapping[str, str] = os.env
 def _parsed(parse: Callable[[str], object], raw: str, source: str) -> object:
     try:
         return parse(raw)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # of RuntimeErrors: a ~user that there is not
         raise ConfigError(f"{source} is '{raw}', which is not allowed; {error}.") from None
 
 

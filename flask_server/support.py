@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -45,8 +44,9 @@ def teach(model: Model, router: Router) -> Response:
     # The pictures first: that reads the body, for the label too.
     batch = images_in(request, most=router.settings.max_instances)
     label = _label(_said_label())
-    images = router.fetcher.fetched(batch.images, time.monotonic() + model.config.timeout_seconds)
-    texts = [_picture(image, number, model, router) for number, image in enumerate(images)]
+    deadline = facts().started + model.config.timeout_seconds
+    images = router.fetcher.fetched(batch.images, deadline)
+    texts = [_picture(one, number, model, router, deadline) for number, one in enumerate(images)]
     router.support.add(model.config.name, label, texts, most=router.settings.max_support_pictures)
     return taught(model, router)
 
@@ -67,7 +67,7 @@ def forget(model: Model, router: Router) -> Response:
 def _said_label() -> str:
     """The label beside the pictures: `?label=`, a form field, or a member of the JSON."""
     said = request.args.get("label") or request.form.get("label")
-    if said is None and request.is_json:
+    if said is None and (request.is_json or request.get_data()[:1] == b"{"):  # as `images_in`
         try:
             document = orjson.loads(request.get_data())
         except ValueError as error:
@@ -89,13 +89,15 @@ def _label(text: str) -> str:
     return label
 
 
-def _picture(encoded: Encoded, number: int, model: Model, router: Router) -> str:
+def _picture(encoded: Encoded, number: int, model: Model, router: Router, deadline: float) -> str:
     """What the model server is shown of a picture, as text."""
     try:
         if isinstance(encoded, RouterError):
             raise encoded
         facts().image_bytes.append(len(encoded))
-        image = router.reader.read(encoded, model.config.color_mode, at_least=model.enough)
+        image = router.reader.read(
+            encoded, model.config.color_mode, at_least=model.enough, deadline=deadline
+        )
     except InvalidImage as error:
         raise InvalidImage(f"Picture {number + 1}: {error}") from None
     return picture_text(model.preprocess(image))

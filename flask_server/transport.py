@@ -123,7 +123,7 @@ class HttpTransport:
         connection = self._class(self._host, self._port, timeout=seconds)
         try:
             connection.connect()  # sets TCP_NODELAY
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # of UnicodeErrors: no name that can be looked up
             connection.close()
             raise ConnectionRefusedError(str(error)) from None
         _notice_silence(connection.sock)

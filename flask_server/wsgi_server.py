@@ -21,6 +21,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from flask_server.access import announce
+from flask_server.connection import tls_context
 from flask_server.connection_counts import ConnectionCounts
 from flask_server.metrics import forget_process
 from flask_server.served_app import served_app
@@ -62,6 +63,23 @@ def check_port(settings: Settings) -> None:
             raise ConfigError(
                 f"The router cannot listen on {settings.host}, port {settings.port} ({error.strerror}): stop the"
                 " program that uses it, or choose another with --host and --port (HOST, PORT)."
+            ) from None
+
+
+def check_tls(settings: Settings) -> None:
+    """Find out at once whether hands can be shaken.
+
+    Raises:
+        ConfigError: Certificate and key cannot be used.
+    """
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if certificate is not None and key is not None:
+        try:
+            tls_context(str(certificate), str(key))
+        except OSError as error:
+            raise ConfigError(
+                f"TLS_CERTIFICATE {certificate} and TLS_KEY {key} cannot be used ({error.strerror or error}); name two PEM"
+                " files that belong together."
             ) from None
 
 
@@ -111,6 +129,9 @@ class RouterArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             self.app.app = served_app(self.app.settings)
         except ConfigError as error:
             _log.error("nothing was changed: %s", error)
+            return
+        except Exception:  # noqa: BLE001 - what serves must not end by a file that is wrong
+            _log.exception("nothing was changed")
             return
         _log.info("models: %s", ", ".join(self.app.app.extensions["router"].models))
         self.kill_workers(signal.SIGHUP)

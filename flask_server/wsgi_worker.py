@@ -258,6 +258,9 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except ConfigError as error:
             _log.error("nothing was changed: %s", error)
             return
+        except Exception:  # noqa: BLE001 - what serves must not end by a file that is wrong
+            _log.exception("nothing was changed")
+            return
         stale, self.wsgi = self.wsgi, fresh
         stale.extensions["router"].close()
 

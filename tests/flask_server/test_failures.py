@@ -53,6 +53,8 @@ def test_every_error_has_a_test() -> None:
     elsewhere |= {"SupportUnavailable"}  # test_support_store
     elsewhere |= {"NothingTaught", "UnknownLabel"}  # test_support
     elsewhere |= {"FetchRefused", "UnusableUrl"}  # test_fetching
+    elsewhere |= {"UnknownModel", "NotReady", "Draining"}  # test_health, test_wsgi_server
+    elsewhere |= {"DeadlinePassed"}  # test_predict
     assert tree == provoked | elsewhere
 
 

@@ -78,6 +78,10 @@ def test_readiness_of_one_model(mixed: FlaskClient, model: str, status: int) -> 
     assert response.status_code == status
     if status != 200:
         assert response.content_type == "application/problem+json"
+        problem = response.get_json(force=True)
+        assert problem["request_id"] == response.headers["X-Request-Id"]
+        title = "Unknown model" if status == 404 else "Not ready"
+        assert f'problem="{title}"' in mixed.get("/metrics").text
 
 
 def test_what_the_supervisor_says_is_told(mixed: FlaskClient) -> None:

@@ -94,6 +94,21 @@ def test_wide_tiff(dtype: Any, factor: float) -> None:
     assert np.abs(np.asarray(image, np.int16)[..., 0] - RAMP).max() <= 1
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_a_pixel_that_is_no_number(odd: float) -> None:
+    """One such pixel of a float TIFF changes none of the others."""
+    wide = RAMP.astype(np.float32) / 255
+    wide[0, 0] = odd
+    image = read(saved(Image.fromarray(wide), "TIFF"), "grayscale")
+    assert np.abs(np.asarray(image, np.int16) - RAMP)[1:].max() <= 1
+
+
+def test_colour_spaces_of_print_for_a_grayscale_model() -> None:
+    """LAB goes by way of RGB."""
+    lab = saved(ramp("L").convert("RGB").convert("LAB"), "TIFF")
+    assert read(lab, "grayscale").mode == "L"
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_exif_orientation(kind: str, orientation: int) -> None:
@@ -120,6 +135,24 @@ def test_exif_orientation(kind: str, orientation: int) -> None:
     half = white[down * height // 2 :, right * width // 2 :][: height // 2, : width // 2]
     assert half.mean() > 0.8
     assert white.mean() < 0.35
+
+
+def test_exif_that_says_odd_things_beside_the_orientation() -> None:
+    """A tag of a wrong type keeps no photo from being turned upright."""
+    orientation = struct.pack(">HHIHxx", 0x0112, 3, 1, 6)
+    resolution = struct.pack(">HHI4s", 0x011A, 2, 3, b"72")  # as text; it should be a fraction
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 2) + orientation + resolution + bytes(4)
+    file = saved(Image.new("RGB", (20, 12)), "JPEG", exif=exif)
+    assert read(file, "rgb").size == (12, 20)
+
+
+def test_a_jpeg_that_is_gone_over_again_and_again() -> None:
+    """Each scan of a progressive JPEG costs a pass over all pixels: one of hundreds is refused, not decoded."""
+    file = saved(ramp("RGB").resize((64, 64)), "JPEG", progressive=True)
+    last = file.rindex(b"\xff\xda")
+    assert read(file, "rgb").size == (64, 64)
+    with pytest.raises(InvalidImage, match="100 scans"):
+        read(file[:-2] + file[last:-2] * 100 + file[-2:], "rgb")
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")

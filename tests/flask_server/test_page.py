@@ -65,6 +65,13 @@ def test_samples_are_offered(client: FlaskClient) -> None:
         assert f'data-name="{name}"' in client.get("/").text
 
 
+@pytest.mark.parametrize("path", ["/samples/digit_7.png", "/static/page.js", "/docs/index.css"])
+def test_conditions_that_are_not_met(client: FlaskClient, path: str) -> None:
+    """A file that is asked for on a condition is not sent without it, and the failure has the router's shape."""
+    answer = client.get(path, headers={"If-Match": '"x"'}, buffered=True)
+    assert (answer.status_code, answer.mimetype) == (412, "application/problem+json")
+
+
 @pytest.mark.parametrize(
     "path", ["/samples/README.md", "/samples/%2e%2e/models.toml", "/static/no"]
 )

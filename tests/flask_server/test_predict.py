@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import urllib.parse
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 import pytest
+from PIL import Image
 
 from tests.flask_server.conftest import encoded
 from tests.flask_server.toy_model_server import BYTES, FLOATS, WITH_TOP, with_scores
@@ -292,3 +294,34 @@ def test_plus_signs_that_became_spaces(client: FlaskClient) -> None:
     body = f"b64={urllib.parse.quote(base64.b64encode(picture).decode(), safe='+')}"
     kind = "application/x-www-form-urlencoded"
     assert client.post(PATH, data=body, content_type=kind).status_code == 200
+
+
+def test_forms_whose_plus_signs_were_escaped(client: FlaskClient) -> None:
+    """Where they were, a plus sign that was not is a space, which base64 may hold."""
+    picture = next(
+        file for red in range(256) if "+" in base64.b64encode(file := encoded((red, 7, 9))).decode()
+    )
+    text = f" data:image/png;base64, {base64.b64encode(picture).decode()} "
+    assert client.post(PATH, data={"b64": text}).status_code == 200
+
+
+def test_bodies_that_are_compressed(client: FlaskClient) -> None:
+    """What the router does not take is named: not the picture is wrong, but its encoding."""
+    response = client.post(PATH, data=gzip.compress(RED), headers={"Content-Encoding": "gzip"})
+    assert response.status_code == 400
+    assert "content encoding 'gzip'" in response.get_json(force=True)["detail"]
+
+
+def test_a_deadline_counts_while_pictures_are_decoded(
+    client_of: Callable[..., FlaskClient], toy: ToyModelServer
+) -> None:
+    """When time is up the pictures that are left are not decoded, and the model is not asked."""
+    client = client_of(decode_concurrency=1)
+    large = io.BytesIO()
+    Image.new("RGB", (5000, 5000)).save(large, "PNG")
+    body = {"instances": [{"b64": base64.b64encode(large.getvalue()).decode()}] * 32}
+    response = client.post(PATH, json=body, headers={"X-Request-Timeout": "0.5"})
+    assert response.status_code == 504
+    assert response.get_json(force=True)["title"] in ("Deadline passed", "Upstream timeout")
+    assert not toy.model.requests
+    assert response.headers["Server-Timing"].count("decode") == 1

@@ -43,6 +43,8 @@ def test_flag_before_environment_before_default() -> None:
         ([], {"RECEIVE_TIMEOUT": "nan"}, ["RECEIVE_TIMEOUT", "seconds"]),
         ([], {"KEEP_ALIVE": "long"}, ["KEEP_ALIVE", "seconds"]),
         ([], {"LOG_LEVEL": "loud"}, ["LOG_LEVEL", "debug"]),
+        ([], {"CORS_ORIGINS": "https://*.example.com"}, ["CORS_ORIGINS", "https://*.example.com"]),
+        ([], {"STATE_DIR": "~nobody-of-this-name/x"}, ["STATE_DIR", "home"]),
         ([], {"CORS_ORIGINS": "https://a.example,foo"}, ["CORS_ORIGINS", "foo", "https://"]),
         ([], {"TLS_KEY": "/nowhere"}, ["TLS_CERTIFICATE"]),
         ([], {"TLS_KEY": "/nowhere", "TLS_CERTIFICATE": "/nowhere"}, ["/nowhere"]),

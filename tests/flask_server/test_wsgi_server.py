@@ -291,6 +291,7 @@ def test_https(tmp_path: Path, toy: ToyModelServer, certificate: tuple[Path, Pat
     [
         ([], {"PLACEMENT_FILE": "/nowhere/p.json"}, ["/nowhere/p.json"]),
         (["--host", "203.0.113.1"], {}, ["203.0.113.1", "--host"]),
+        ([], {"TLS_CERTIFICATE": __file__, "TLS_KEY": __file__}, ["TLS_KEY", __file__, "PEM"]),
     ],
 )
 def test_wrong_settings(
