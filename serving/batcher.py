@@ -157,14 +157,20 @@ class Batcher:
         if self._metrics is not None:
             waits = [now - task.arrived for task in waiting]
             self._metrics.batch_ran(self.parameters.thread_pool_name, waits)
-        try:
-            self._run_together(batch, waiting)
-        except ServingError as error:
+        error = self._failure_of(batch, waiting)
+        if error is not None:
             self._run_apart(batch, waiting, error)
-        except Exception:  # whatever it is, this thread must go on and nobody wait for ever
+
+    def _failure_of(self, batch: _Batch, tasks: Sequence[Task]) -> ServingError | None:
+        """Run tasks in one call; whatever goes wrong, this thread must go on and nobody wait for ever."""
+        try:
+            self._run_together(batch, tasks)
+        except ServingError as error:
+            return error
+        except Exception:
             logger.exception("a batch of %s", batch.signature_name)
-            for task in waiting:
-                task.result.set_exception(Internal("The batch could not be run."))
+            return Internal("The batch could not be run.")
+        return None
 
     def _run_together(self, batch: _Batch, tasks: Sequence[Task]) -> None:
         rows = sum(task.rows for task in tasks)
@@ -185,9 +191,8 @@ class Batcher:
                 task.result.set_exception(error)
             return
         for task in tasks:
-            try:
-                self._run_together(batch, [task])
-            except ServingError as own:
+            own = self._failure_of(batch, [task])
+            if own is not None:
                 task.result.set_exception(own)
 
     def _joined(self, requests: Sequence[Mapping[str, Array]], rows: int) -> dict[str, Array]:

@@ -83,6 +83,25 @@ def test_an_error_stays_with_its_request() -> None:
     servable.close()
 
 
+def test_a_mistake_stays_with_its_request(caplog: pytest.LogCaptureFixture) -> None:
+    """An error that nobody expects is told to its request alone, and the one thread goes on."""
+
+    def alone_or_not(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        if len(inputs["x"]) > 1:
+            raise InvalidArgument("not together")
+        if inputs["x"][0] < 0:
+            raise MemoryError
+        return {"y": inputs["x"]}
+
+    toy = Toy({"serving_default": (Signature({"x": spec()}, {"y": spec()}), alone_or_not)})
+    servable = batched(toy, max_batch_size=2, batch_timeout_micros=500_000, num_batch_threads=1)
+    could_not = "The batch could not be run."
+    assert together(servable, [[-1.0], [2.0]]) == [could_not, [2.0]]
+    assert "MemoryError" in caplog.text
+    assert run(servable, 3) == [3]
+    servable.close()
+
+
 def test_rows_of_different_shapes_do_not_meet() -> None:
     """Without padding, shapes are batched apart; with it, the shorter rows are filled up."""
     toy = times(1)
