@@ -79,15 +79,16 @@ def _read_fast(text: bytes, *, in_bulk: bool) -> JsonValue:
 
 
 def _leaves(value: JsonValue) -> Iterator[JsonValue]:
-    """The scalars and blocks in a value."""
-    if isinstance(value, JsonObject):
-        for _, item in value.members:
-            yield from _leaves(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _leaves(item)
-    else:
-        yield value
+    """The scalars and blocks in a value; not by recursion, which costs each of them as much as it lies deep."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, JsonObject):
+            pending += [member for _, member in item.members]
+        elif isinstance(item, list):
+            pending += item
+        else:
+            yield item
 
 
 def _holds_zero(leaf: JsonValue) -> bool:
@@ -112,9 +113,7 @@ def _plain(value: object, depth: int) -> JsonValue:
     if isinstance(value, simdjson.Object):
         return JsonObject([(key, _plain(item, depth + 1)) for key, item in _members(value, depth)])
     if isinstance(value, simdjson.Array):
-        if depth > _DEPTH_MAX:
-            raise _Unusual
-        return [_plain(item, depth + 1) for item in value]
+        return [_plain(item, depth + 1) for item in _items(value, depth)]
     return cast("bool | int | float | str | None", value)
 
 
@@ -122,9 +121,18 @@ def _bulk(value: object, depth: int) -> JsonValue:
     if isinstance(value, simdjson.Object):
         return JsonObject([(key, _bulk(item, depth + 1)) for key, item in _members(value, depth)])
     if isinstance(value, simdjson.Array):
-        block = _block(value)
-        return [_bulk(item, depth + 1) for item in value] if block is None else block
+        # Each look reads all that lies below, so there must not be as many as somebody nests lists.
+        block = _block(value) if depth <= _BULK_RANK_MAX else None
+        if block is None:
+            return [_bulk(item, depth + 1) for item in _items(value, depth)]
+        return block
     return cast("bool | int | float | str | None", value)
+
+
+def _items(value: simdjson.Array, depth: int) -> simdjson.Array:
+    if depth > _DEPTH_MAX:
+        raise _Unusual
+    return value
 
 
 def _members(value: simdjson.Object, depth: int) -> list[tuple[str, Any]]:

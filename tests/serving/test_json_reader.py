@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -40,3 +41,30 @@ def test_text_that_looks_like_such_a_zero_is_text() -> None:
     """In a string the same characters mean nothing."""
     text = "0e309" * 1000
     assert read(json.dumps({"b64": text, "x": 0}).encode()).get("b64") == text
+
+
+def nested(depth: int, last: str) -> bytes:
+    """Many numbers and one thing more, this many lists deep."""
+    return b'{"instances": %b}' % f"{'[' * depth}{'0.5,' * 50_000}{last}{']' * depth}".encode()
+
+
+@pytest.mark.parametrize("depth", [700, 1500])
+def test_lists_nested_deeply_are_read(depth: int) -> None:
+    """However deep, a large body is read as a small one is."""
+    value = read(nested(depth, "1")).get("instances")
+    for _ in range(depth - 1):
+        assert isinstance(value, list)
+        (value,) = value
+    assert len(value) == 50_001
+
+
+def test_depth_costs_no_more_than_breadth() -> None:
+    """The same numbers 290 lists deep do not take many times as long, which a client could make use of."""
+
+    def seconds(text: bytes) -> float:
+        start = time.process_time()
+        read(text)
+        return time.process_time() - start
+
+    flat, deep = (min(seconds(nested(depth, '"a"')) for _ in range(3)) for depth in (1, 290))
+    assert deep < 6 * flat
