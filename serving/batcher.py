@@ -86,24 +86,29 @@ class Batcher:
             name = f"{parameters.thread_pool_name}-{index}"
             threading.Thread(target=self._work, name=name, daemon=True).start()
 
-    def submit(self, servable: Servable, signature_name: str, task: Task) -> None:
-        """Queue a request.
+    def submit(self, servable: Servable, signature_name: str, tasks: Sequence[Task]) -> None:
+        """Queue a request, all its parts or none; each but the last fills a batch.
 
         Raises:
             Unavailable: too many batches wait already.
         """
-        key = (id(servable), signature_name, *self._shape_key(task.inputs))
+        key = (id(servable), signature_name, *self._shape_key(tasks[0].inputs))
         with self._arrived:
-            queue = self._queues.setdefault(key, deque())
-            room = queue and queue[-1].rows + task.rows <= self.parameters.execution_size
-            if not room:
-                if len(queue) >= self.parameters.max_enqueued_batches:
-                    raise Unavailable(
-                        "The batch scheduling queue to which this task was submitted is full"
-                    )
-                queue.append(_Batch(servable, signature_name))
-            queue[-1].add(task)
-            self._arrived.notify()
+            queue = self._queues.get(key, deque())
+            new_batches = len(tasks) - self._fits(queue, tasks[0])
+            if len(queue) + new_batches > self.parameters.max_enqueued_batches:
+                raise Unavailable(
+                    "The batch scheduling queue to which this task was submitted is full"
+                )
+            self._queues[key] = queue
+            for task in tasks:
+                if not self._fits(queue, task):
+                    queue.append(_Batch(servable, signature_name))
+                queue[-1].add(task)
+            self._arrived.notify(len(tasks))
+
+    def _fits(self, queue: deque[_Batch], task: Task) -> bool:
+        return bool(queue) and queue[-1].rows + task.rows <= self.parameters.execution_size
 
     def _shape_key(self, inputs: Mapping[str, Array]) -> Key:
         if self.parameters.pad_variable_length_inputs:

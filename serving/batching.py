@@ -7,6 +7,7 @@ waiting for ever.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from serving.deep_arrays import DeepArray
 from serving.errors import Code, InvalidArgument, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from serving.batcher import Batcher
     from serving.servable import Array, Servable, Signature
@@ -48,9 +49,8 @@ class BatchingServable:
             )
             for i in range(0, rows, size)
         ]
-        for task in tasks:
-            self._batcher.submit(self._servable, signature_name, task)
-        parts = [_result(task) for task in tasks]
+        self._batcher.submit(self._servable, signature_name, tasks)
+        parts = _results(tasks, timeout_seconds)
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -86,10 +86,18 @@ class BatchingServable:
         return rows
 
 
-def _result(task: Task) -> dict[str, Array]:
+def _results(tasks: Sequence[Task], timeout_seconds: float | None) -> list[dict[str, Array]]:
+    """Wait for all parts of a request; when one fails, those that have not begun are let go."""
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     try:
-        return task.result.result(task.timeout_seconds)
+        return [task.result.result(_seconds_to(deadline)) for task in tasks]
     except TimeoutError:
-        task.result.cancel()
         message = "Timed out waiting for notification"
         raise ServingError(message, Code.DEADLINE_EXCEEDED) from None
+    finally:
+        for task in tasks:
+            task.result.cancel()  # of one that is done it changes nothing
+
+
+def _seconds_to(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

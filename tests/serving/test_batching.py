@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from serving.batcher import Batcher
+from serving.batcher import Batcher, Task
 from serving.batching import BatchingServable
 from serving.batching_parameters import BatchingParameters
-from serving.errors import Code, InvalidArgument, ServingError
+from serving.errors import Code, InvalidArgument, ServingError, Unavailable
 from serving.monitoring import Metrics
 from serving.servable import Signature
+from tests.processes import wait_until
 from tests.serving.toy import Toy, spec, times
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from serving.servable import Array
 
@@ -188,6 +190,85 @@ def test_a_full_queue_and_a_deadline() -> None:
         go.set()
         assert running.result() == [1]
     servable.close()
+
+
+def working(work: Callable[[float], object]) -> Toy:
+    """A toy that does some work for the one row of each call."""
+
+    def function(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        work(inputs["x"].item())
+        return {"y": inputs["x"]}
+
+    return Toy({"serving_default": (Signature({"x": spec()}, {"y": spec()}), function)})
+
+
+BY_ROW = {
+    "max_batch_size": 8,
+    "enable_large_batch_splitting": True,
+    "max_execution_batch_size": 1,
+    "num_batch_threads": 1,
+}
+
+
+def rows_run(toy: Toy) -> list[float]:
+    """The one row of each call."""
+    return [call["x"].item() for call in toy.calls]
+
+
+def test_the_parts_of_a_request_share_its_timeout() -> None:
+    """The timeout covers all parts, and once it is over those that have not begun do not run."""
+    toy = working(lambda _: time.sleep(0.3))
+    servable = batched(toy, **BY_ROW)
+    with pytest.raises(ServingError) as error:
+        run(servable, 1, 2, 3, 4, timeout=0.45)
+    assert error.value.code is Code.DEADLINE_EXCEEDED
+    assert run(servable, 9) == [9]
+    assert 4 not in rows_run(toy)
+    servable.close()
+
+
+def test_a_part_that_fails_ends_its_request() -> None:
+    """Nobody needs the other parts then, and those that have not begun do not run."""
+    is_told = threading.Event()
+
+    def work(row: float) -> None:
+        if row == 2:
+            raise InvalidArgument("two")
+        if row == 3:
+            is_told.wait(10)
+
+    toy = working(work)
+    servable = batched(toy, **BY_ROW)
+    with pytest.raises(InvalidArgument, match="two"):
+        run(servable, 1, 2, 3, 4)
+    is_told.set()
+    assert run(servable, 9) == [9]
+    assert 4 not in rows_run(toy)
+    servable.close()
+
+
+def test_a_request_is_queued_whole_or_not_at_all() -> None:
+    """Where there is no room for all parts of a request, none of them runs."""
+    go = threading.Event()
+    toy = working(lambda _: go.wait(10))
+    batcher = Batcher(BatchingParameters(max_enqueued_batches=2, **BY_ROW))
+
+    def submit(*rows: float) -> list[Task]:
+        tasks = [Task({"x": np.array([row], np.float32)}, 1, 10) for row in rows]
+        batcher.submit(toy, "serving_default", tasks)
+        return tasks
+
+    with pytest.raises(Unavailable, match="queue to which this task was submitted is full"):
+        submit(1, 2, 3)
+    taken = submit(4)
+    wait_until(lambda: bool(toy.calls), seconds=10, what="it runs")
+    taken += submit(5)
+    with pytest.raises(Unavailable):
+        submit(6, 7)
+    go.set()
+    assert [task.result.result(10)["y"].item() for task in taken] == [4, 5]
+    assert rows_run(toy) == [4, 5]
+    batcher.close()
 
 
 def test_parameters_are_checked() -> None:
