@@ -7,10 +7,11 @@ the log, when they are set.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from serving.cpus import schedulable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value", bool, int, float, str)
 
 EXIT_BAD_FLAG = 255
-_CPUS = os.cpu_count() or 1
+_CPUS = schedulable_cpus()
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +13,7 @@ from serving.batching_parameters import BatchingParameters
 from serving.config_file import batching_parameters, metrics_path, served_models
 from serving.errors import InvalidArgument
 from serving.flags import parse_flags
+from tests.processes import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +26,24 @@ def test_defaults_are_the_real_servers() -> None:
     assert (flags.rest_api_timeout_in_ms, flags.max_num_load_retries) == (30000, 5)
     assert flags.enable_model_warmup
     assert flags.without_effect() == []
+
+
+ON_ONE_CPU = """
+import os
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+from serving.batching_parameters import BatchingParameters
+from serving.flags import Flags
+print(BatchingParameters().num_batch_threads, Flags().rest_api_num_threads, Flags().grpc_max_threads)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this platform has no affinity")
+def test_threads_are_as_many_as_the_cpus_it_may_use() -> None:
+    """In a container with one CPU of many, the defaults count one."""
+    done = subprocess.run(
+        [sys.executable, "-c", ON_ONE_CPU], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1", "4", "4"]
 
 
 @pytest.mark.parametrize(
