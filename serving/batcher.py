@@ -96,7 +96,7 @@ class Batcher:
         with self._arrived:
             queue = self._queues.get(key, deque())
             new_batches = len(tasks) - self._fits(queue, tasks[0])
-            if len(queue) + new_batches > self.parameters.max_enqueued_batches:
+            if len(queue) + new_batches > self.parameters.queue_length:
                 raise Unavailable(
                     "The batch scheduling queue to which this task was submitted is full"
                 )

@@ -277,3 +277,32 @@ def test_parameters_are_checked() -> None:
         BatchingParameters(max_batch_size=4, allowed_batch_sizes=(4, 2))
     with pytest.raises(InvalidArgument, match="must match max_batch_size"):
         BatchingParameters(max_batch_size=8, allowed_batch_sizes=(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"num_batch_threads": 0}, "num_batch_threads must be positive; was 0"),
+        (
+            {"max_batch_size": 0},
+            r"input_batch_size_limit \(max_batch_size\) must be positive; was 0",
+        ),
+        ({"max_batch_size": -1}, "must be positive; was -1"),
+        ({"batch_timeout_micros": -1}, "batch_timeout_micros must be non-negative; was -1"),
+        ({"max_enqueued_batches": -1}, "max_enqueued_batches must be positive; was -1"),
+        ({**BY_ROW, "max_enqueued_batches": 0}, "max_enqueued_batches must be positive; was 0"),
+        ({**BY_ROW, "max_execution_batch_size": -1}, "max_execution_batch_size must be positive"),
+        ({**BY_ROW, "max_execution_batch_size": 9}, "greater than or equal to max_execution_batch"),
+    ],
+)
+def test_limits_that_serve_nobody_are_refused(parameters: dict[str, int], message: str) -> None:
+    """What would refuse every request, or let it wait for ever, is told at the start."""
+    with pytest.raises(InvalidArgument, match=message):
+        BatchingParameters(**parameters)
+
+
+def test_a_queue_of_no_batches_holds_one() -> None:
+    """Without splitting, 0 enqueued batches are taken for 1, as the real server has it."""
+    servable = batched(times(2), max_enqueued_batches=0)
+    assert run(servable, 1) == [2]
+    servable.close()
