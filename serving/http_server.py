@@ -51,7 +51,7 @@ class HttpServer:
             self._listener = _listener(host, port)
         except OSError as error:
             raise Unavailable(
-                f"Could not listen on {host}:{port} ({error.strerror}); "
+                f"Could not listen on {host_and_port(host, port)} ({error.strerror}); "
                 "stop what uses the port, or choose another with --rest_api_port"
             ) from None
         self._thread = threading.Thread(target=self._accept, name="http", daemon=True)
@@ -132,6 +132,11 @@ class HttpServer:
     def _end(self, connection: HttpConnection) -> None:
         self._connections.discard(connection)
         self._places.release()
+
+
+def host_and_port(host: str, port: int) -> str:
+    """Both as one word; an IPv6 address stands in brackets (RFC 3986, section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -19,7 +19,7 @@ from serving.config_file import (
     served_models,
 )
 from serving.errors import InvalidArgument, ServingError
-from serving.http_server import HttpServer
+from serving.http_server import HttpServer, host_and_port
 from serving.lifecycle import LoadOptions
 from serving.manager import Manager
 from serving.monitoring import Metrics
@@ -126,7 +126,8 @@ class Server:
             application, flags.rest_api_host, flags.rest_api_port, flags.rest_api_num_threads
         )
         http.start()
-        logger.info("the REST API answers on %s:%d", flags.rest_api_host, flags.rest_api_port)
+        address = host_and_port(flags.rest_api_host, flags.rest_api_port)
+        logger.info("the REST API answers on %s", address)
         return http
 
     def _open_grpc_api(self) -> GrpcServer | None:
@@ -142,8 +143,7 @@ class Server:
             self._metrics,
             check_method_names=flags.enable_signature_method_name_check,
         )
-        host = "[::]" if flags.rest_api_host == "*" else flags.rest_api_host
-        address = f"{host}:{flags.port}"
+        address = host_and_port(flags.rest_api_host.replace("*", "::"), flags.port)
         grpc = GrpcServer(prediction, ModelService(self._manager), address, flags.grpc_max_threads)
         grpc.start()
         logger.info("the gRPC API answers on %s", address)

@@ -1,0 +1,43 @@
+"""The gRPC services on their port."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from serving.http_server import host_and_port
+from serving.monitoring import Metrics
+from tests.processes import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.tensorflow
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[grpc.Channel]:
+    """A gRPC server without models, and a channel to it."""
+    from serving.grpc_api import ModelService, PredictionService  # noqa: PLC0415  # takes seconds
+    from serving.grpc_server import GrpcServer  # noqa: PLC0415
+
+    prediction = PredictionService(None, Metrics(), check_method_names=False)  # type: ignore[arg-type]
+    address = host_and_port(host, port)
+    server = GrpcServer(prediction, ModelService(None), address, 1)  # type: ignore[arg-type]
+    server.start()
+    with grpc.insecure_channel(address) as channel:
+        yield channel
+    server.drain(5)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_where_it_listens(host: str) -> None:
+    """An address of either family, or a name, is enough."""
+    if host == "::1" and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with listening(host, free_port()) as channel:
+        grpc.channel_ready_future(channel).result(timeout=10)
