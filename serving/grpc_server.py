@@ -31,7 +31,10 @@ class GrpcServer:
         limits = ("grpc.max_send_message_length", "grpc.max_receive_message_length")
         self._server = grpc.server(
             ThreadPoolExecutor(threads, "grpc"),
-            options=[(limit, _LARGEST_MESSAGE_BYTES) for limit in limits],
+            options=[
+                *((limit, _LARGEST_MESSAGE_BYTES) for limit in limits),
+                ("grpc.so_reuseport", 0),  # gRPC would share a port that another server has
+            ],
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             prediction, self._server

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
+from serving.errors import Unavailable
 from serving.http_server import host_and_port
 from serving.monitoring import Metrics
 from tests.processes import free_port
@@ -41,3 +42,14 @@ def test_where_it_listens(host: str) -> None:
         pytest.skip("this machine has no IPv6")
     with listening(host, free_port()) as channel:
         grpc.channel_ready_future(channel).result(timeout=10)
+
+
+def test_a_port_in_use_is_named() -> None:
+    """A second server does not share the port of the first, but is told what to do."""
+    port = free_port()
+    with (
+        listening("127.0.0.1", port),
+        pytest.raises(Unavailable, match=f"127.0.0.1:{port}; .*--port"),
+        listening("127.0.0.1", port),
+    ):
+        pass
