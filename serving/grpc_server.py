@@ -1,4 +1,4 @@
-"""Put the gRPC services on a port, health among them, and take them off again in order."""
+"""Put the gRPC services on a port, and take them off again in order."""
 
 from __future__ import annotations
 
@@ -21,9 +21,22 @@ class GrpcServer:
     """The gRPC API on its port."""
 
     def __init__(
-        self, prediction: PredictionService, model: ModelService, address: str, threads: int
+        self,
+        prediction: PredictionService,
+        model: ModelService,
+        address: str,
+        threads: int,
+        *,
+        serves_health: bool,
     ) -> None:
         """Bind the port; nothing is answered before `start`.
+
+        Args:
+            prediction: what answers about predictions.
+            model: what answers about models.
+            address: where to listen.
+            threads: how many calls it answers at once; the others wait.
+            serves_health: whether it answers the standard health service, too.
 
         Raises:
             Unavailable: the port cannot be had.
@@ -41,7 +54,8 @@ class GrpcServer:
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(model, self._server)
         self._health = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if serves_health:
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         try:
             self._server.add_insecure_port(address)
         except RuntimeError:

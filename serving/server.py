@@ -144,7 +144,13 @@ class Server:
             check_method_names=flags.enable_signature_method_name_check,
         )
         address = host_and_port(flags.rest_api_host.replace("*", "::"), flags.port)
-        grpc = GrpcServer(prediction, ModelService(self._manager), address, flags.grpc_max_threads)
+        grpc = GrpcServer(
+            prediction,
+            ModelService(self._manager),
+            address,
+            flags.grpc_max_threads,
+            serves_health=flags.enable_grpc_healthcheck_service,
+        )
         grpc.start()
         logger.info("the gRPC API answers on %s", address)
         return grpc

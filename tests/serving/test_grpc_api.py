@@ -36,7 +36,11 @@ def server(
     _save_examples_model(root / "e" / "1")
     config = root / "models.txt"
     config.write_text(CONFIG.format(root=root))
-    flags = (f"--model_config_file={config}", "--allow_version_labels_for_unavailable_models=true")
+    flags = (
+        f"--model_config_file={config}",
+        "--allow_version_labels_for_unavailable_models=true",
+        "--enable_grpc_healthcheck_service",
+    )
     with serving(root / "log", *flags, ready="m") as running_server:
         yield running_server
 

@@ -21,14 +21,15 @@ pytestmark = pytest.mark.tensorflow
 
 
 @contextmanager
-def listening(host: str, port: int) -> Iterator[grpc.Channel]:
+def listening(host: str, port: int, *, serves_health: bool = False) -> Iterator[grpc.Channel]:
     """A gRPC server without models, and a channel to it."""
     from serving.grpc_api import ModelService, PredictionService  # noqa: PLC0415  # takes seconds
     from serving.grpc_server import GrpcServer  # noqa: PLC0415
 
     prediction = PredictionService(None, Metrics(), check_method_names=False)  # type: ignore[arg-type]
     address = host_and_port(host, port)
-    server = GrpcServer(prediction, ModelService(None), address, 1)  # type: ignore[arg-type]
+    model = ModelService(None)  # type: ignore[arg-type]
+    server = GrpcServer(prediction, model, address, 1, serves_health=serves_health)
     server.start()
     with grpc.insecure_channel(address) as channel:
         yield channel
@@ -53,3 +54,22 @@ def test_a_port_in_use_is_named() -> None:
         listening("127.0.0.1", port),
     ):
         pass
+
+
+def health(channel: grpc.Channel) -> grpc.StatusCode:
+    """How a health check ends."""
+    from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415  # takes seconds
+
+    check = health_pb2_grpc.HealthStub(channel).Check
+    return check.with_call(health_pb2.HealthCheckRequest(), timeout=30)[1].code()
+
+
+def test_health_is_served_where_asked_for() -> None:
+    """As with the real server, the health service is there with its flag only."""
+    with listening("127.0.0.1", free_port(), serves_health=True) as channel:
+        assert health(channel) is grpc.StatusCode.OK
+    with (
+        listening("127.0.0.1", free_port()) as channel,
+        pytest.raises(grpc.RpcError, match="UNIMPLEMENTED"),
+    ):
+        health(channel)
