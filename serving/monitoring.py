@@ -94,7 +94,7 @@ class Histogram:
                 labels = _labels((*self._labels, "le"), (*label_values, bound))
                 yield f"{self.name}_bucket{labels} {total}"
             labels = _labels(self._labels, label_values)
-            yield f"{self.name}_sum{labels} {sums[label_values]:g}"
+            yield f"{self.name}_sum{labels} {sums[label_values]}"
             yield f"{self.name}_count{labels} {total}"
 
 

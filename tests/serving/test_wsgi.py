@@ -237,6 +237,15 @@ def test_large_counts_keep_their_digits() -> None:
     assert b'request_count{model_name="m",status="OK"} 1234567\n' in metrics.text()
 
 
+def test_large_sums_keep_their_digits() -> None:
+    """A sum of microseconds past a quarter of an hour still shows each request, so rates are right."""
+    metrics = Metrics()
+    labels = ("m", "predict", "REST")
+    metrics.latency.observe(1_234_567_890.0, *labels)
+    metrics.latency.observe(5_000.25, *labels)
+    assert b'entrypoint="REST"} 1234572890.25\n' in metrics.text()
+
+
 def test_values_are_echoed_as_they_were_written(api: Api) -> None:
     """A message shows integers as integers, however large the request was."""
     numbers = ", ".join(["1", "2.5"] * 1000)
