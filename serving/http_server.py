@@ -67,6 +67,7 @@ class HttpServer:
             self._draining = True
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
             self._thread.join()
+            self._listener.close()
         finished = self._application.drain(timeout_seconds)
         while self._is_writing() and time.monotonic() < deadline:
             time.sleep(_GLANCE_SECONDS)
@@ -76,17 +77,16 @@ class HttpServer:
         return any(connection.is_busy for connection in self._connections.copy())
 
     def _accept(self) -> None:
-        with self._listener:
-            while not self._draining:
-                try:
-                    client, _ = self._listener.accept()
-                except OSError as error:
-                    self._pause_after(error)
-                    continue
-                if self._has_place():
-                    self._start_serving(client)
-                else:
-                    client.close()
+        while not self._draining:
+            try:
+                client, _ = self._listener.accept()
+            except OSError as error:
+                self._pause_after(error)
+                continue
+            if self._has_place():
+                self._start_serving(client)
+            else:
+                client.close()
 
     def _has_place(self) -> bool:
         """Take a place for one more, as soon as there is one; whoever has been idle for longest has to make way."""

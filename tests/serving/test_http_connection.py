@@ -269,6 +269,29 @@ def test_when_all_places_are_taken(echo: Echo, monkeypatch: pytest.MonkeyPatch) 
         assert http.drain(5)
 
 
+class _Overtaken(socket.socket):
+    """A listening socket whose accepting thread has seen that it is to end before it is woken."""
+
+    def shutdown(self, how: int) -> None:
+        """Wake that thread otherwise, and let it end first."""
+        socket.create_connection(self.getsockname(), timeout=5).close()
+        for thread in threading.enumerate():
+            if thread.name == "http":
+                thread.join(5)
+        super().shutdown(how)
+
+
+def test_draining_while_a_connection_comes(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that comes just as the server drains does not get in its way."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    overtaken = _Overtaken(fileno=listener.detach())
+    monkeypatch.setattr("serving.http_server._listener", lambda *_: overtaken)
+    http = HttpServer(echo, "", 0, 1)  # type: ignore[arg-type]
+    http.start()
+    assert http.drain(5)
+    assert overtaken.fileno() == -1
+
+
 @pytest.mark.parametrize("host", ["*", "localhost", "127.0.0.1"])
 def test_where_it_listens(echo: Echo, host: str) -> None:
     """`*` is every address of this machine, of both families; a name is its address."""
