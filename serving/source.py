@@ -24,8 +24,6 @@ def versions_on_disk(base_path: Path) -> Mapping[int, Path]:
     try:
         folders = sorted(entry for entry in base_path.iterdir() if entry.is_dir())
     except OSError as error:
-        raise NotFound(
-            f"Could not find base path {base_path} for servable with error {error.strerror}"
-        ) from None
+        raise NotFound(f"Could not find base path {base_path} ({error.strerror})") from None
     numbered = ((int(f.name), f) for f in folders if _VERSION_NAME.fullmatch(f.name))
     return {number: folder for number, folder in numbered if number <= INT64_MAX}

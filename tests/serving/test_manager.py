@@ -229,6 +229,27 @@ def test_a_model_that_cannot_start_says_why(
         manager.wait_until_available(10)
 
 
+def test_where_nothing_is_to_serve_it_is_told(
+    manager: Manager, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A base path that is not there, or holds no version, is told once, with the model's name; then it is waited for."""
+    base_path = tmp_path / "typo"
+    manager.configure([ServedModel("m", base_path)])
+    manager.poll()
+    assert [r.getMessage() for r in caplog.records] == [
+        f"model m: Could not find base path {base_path} (No such file or directory)"
+    ]
+    caplog.clear()
+    base_path.mkdir()
+    manager.poll()
+    manager.poll()
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.startswith(f"model m: No versions found under base path {base_path}; ")
+    add_version(base_path, 1)
+    manager.poll()
+    assert manager.wait_until_available(10)
+
+
 def test_unknown_models_have_no_status(manager: Manager) -> None:
     """What was never served is not found, as the real server says it."""
     with pytest.raises(NotFound, match="Could not find any versions of model m"):
