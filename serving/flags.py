@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from serving.cpus import schedulable_cpus
@@ -135,8 +135,6 @@ def parse_flags(arguments: Sequence[str]) -> Flags:
 
 
 def _add(parser: argparse.ArgumentParser, item: Field[Any]) -> None:
-    if item.default is MISSING:
-        raise AssertionError("every flag has a default")
     options: dict[str, Any] = {"type": type(item.default)}
     if isinstance(item.default, bool):
         options = {"type": _truth, "nargs": "?", "const": True}

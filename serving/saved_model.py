@@ -20,12 +20,10 @@ from serving.graph_signature import GraphSignature, cpp_name
 from serving.servable import Signature, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from serving.servable import Array
-
-    _Call = tuple[Callable[..., list[Any]], list[tf.DType]]
 
 logger = logging.getLogger(__name__)
 
