@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +21,7 @@ from tests.processes import ROOT, wait_until
 from tests.serving.conftest import serving
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.serving.conftest import ModelServer, SaveVersion
@@ -106,11 +110,12 @@ def _save_slow_model(path: Path) -> None:
     tf.saved_model.save(tf.Module(), str(path), {"serving_default": function})
 
 
-def failing(*flags: str) -> str:
+def failing(*flags: str, env: Mapping[str, str] = {}) -> str:
     """Start the server where it cannot start; return what it says, and check the status."""
     done = subprocess.run(
         [sys.executable, "-m", "serving", "--port=0", "--rest_api_port=1", *flags],
         cwd=ROOT,
+        env={**os.environ, **env},
         capture_output=True,
         text=True,
         timeout=120,
@@ -145,3 +150,14 @@ def test_a_model_that_does_not_load_is_told(tmp_path: Path) -> None:
     said = failing("--model_name=m", f"--model_base_path={tmp_path / 'm'}")
     assert "Failed to start server. Error: " in said
     assert "Could not find SavedModel .pb or .pbtxt" in said
+
+
+def test_log_lines_are_stamped_as_the_routers(tmp_path: Path) -> None:
+    """A line begins with its time in UTC, wherever the machine stands, so that both programs' lines can be sorted."""
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    base_path = f"--model_base_path={tmp_path / 'm'}"
+    said = failing("--model_name=m", base_path, env={"TZ": "Asia/Tokyo"})
+    (stamp,) = re.findall(r"^(\S+) INFO serving.server: loading model m", said, re.MULTILINE)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", stamp)
+    age = datetime.now(UTC) - datetime.fromisoformat(stamp)
+    assert timedelta(0) < age < timedelta(minutes=5)
