@@ -78,8 +78,8 @@ class Server:
         while not self._manager.wait_until_available(_GLANCE_SECONDS):
             if self._is_told_to_stop(0):
                 return
-        http = self._open_rest_api()
         grpc = self._open_grpc_api()
+        http = self._open_rest_api()  # last: who waits for it to answer may then use both
         while not self._is_told_to_stop(_GLANCE_SECONDS):
             pass
         self._drain(http, grpc)

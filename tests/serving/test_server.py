@@ -152,6 +152,15 @@ def test_a_model_that_does_not_load_is_told(tmp_path: Path) -> None:
     assert "Could not find SavedModel .pb or .pbtxt" in said
 
 
+def test_rest_is_opened_last(tmp_path: Path, save_version: SaveVersion) -> None:
+    """Whoever has waited for the REST API finds the gRPC API there."""
+    save_version(tmp_path / "m", 1)
+    flags = ("--model_name=m", f"--model_base_path={tmp_path / 'm'}")
+    with serving(tmp_path / "log", *flags, ready="m") as server:
+        opened = re.findall(r"the (\w+) API answers", server.program.output())
+        assert opened[:1] == ["gRPC"]
+
+
 def test_log_lines_are_stamped_as_the_routers(tmp_path: Path) -> None:
     """A line begins with its time in UTC, wherever the machine stands, so that both programs' lines can be sorted."""
     (tmp_path / "m" / "1").mkdir(parents=True)
