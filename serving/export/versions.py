@@ -31,18 +31,35 @@ def write_version(
         The version's folder.
 
     Raises:
-        ExportError: The version is not a number from 1 up, or is there already.
+        ExportError: The version is not a number from 1 up, or is there already, or the folder cannot be written.
     """
     if version is not None:
         _check_free(base_path, version)
-    base_path.mkdir(parents=True, exist_ok=True)
-    draft = base_path / f".export-{uuid.uuid4().hex}"
-    draft.mkdir()
+    draft = _make_draft(base_path, base_path)
     try:
         write(draft)
         return _publish(draft, base_path, version)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_can_be_written(base_path: Path, version: str | None) -> None:
+    """Raise before long work what `write_version` would raise after it; nothing is left behind."""
+    if version is not None:
+        _check_free(base_path, version)
+    there = next(folder for folder in (base_path, *base_path.parents) if folder.exists())
+    _make_draft(there, base_path).rmdir()
+
+
+def _make_draft(folder: Path, base_path: Path) -> Path:
+    draft = folder / f".export-{uuid.uuid4().hex}"
+    try:
+        draft.mkdir(parents=True)
+    except OSError as error:
+        raise ExportError(
+            f"{base_path} cannot be written: {error.strerror}; choose another folder for the versions."
+        ) from None
+    return draft
 
 
 def _check_free(base_path: Path, version: str) -> None:

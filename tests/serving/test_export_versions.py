@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serving.export.versions import ExportError, write_version
+from serving.export.versions import ExportError, check_can_be_written, write_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,3 +93,21 @@ def test_exports_at_the_same_time_get_numbers_of_their_own(tmp_path: Path) -> No
     for thread in threads:
         thread.join()
     assert names(tmp_path) == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("base_path", ["/proc/x", "file/below"])
+def test_a_base_path_that_cannot_be_written_is_one_sentence(tmp_path: Path, base_path: str) -> None:
+    """It is told when writing, and before the work of training when asked for."""
+    (tmp_path / "file").touch()
+    for attempt in (check_can_be_written, lambda path, _: write_version(path, fill)):
+        with pytest.raises(ExportError, match=f"{base_path} cannot be written"):
+            attempt(tmp_path / base_path, None)
+
+
+def test_a_look_beforehand_leaves_nothing(tmp_path: Path) -> None:
+    """A version that could be written leaves no trace; one that is there already is refused."""
+    check_can_be_written(tmp_path / "new" / "model", "1")
+    assert names(tmp_path) == []
+    (tmp_path / "7").mkdir()
+    with pytest.raises(ExportError, match="holds version 7 already"):
+        check_can_be_written(tmp_path, "7")
