@@ -15,10 +15,11 @@ import json
 import math
 import random
 import statistics
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from scripts.command_line import UserError, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -135,7 +136,12 @@ def cost_per_million(times: Times, *, core_hour: float) -> float:
 
 def measured(results: Path, *, model: str, megapixels: float) -> list[dict[str, Any]]:
     """The rows of the benchmark for our own programs with one model and photo."""
-    rows = json.loads(results.read_text())["rows"]
+    try:
+        rows = json.loads(results.read_text())["rows"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{results} holds no results of a benchmark; write some: make bench"
+        ) from None
     return [
         row
         for row in rows
@@ -153,7 +159,7 @@ def newest_results() -> Path:
     """The results that were written last."""
     files = sorted(RESULTS.glob("*.json"), key=lambda file: file.stat().st_mtime)
     if not files:
-        sys.exit(f"There are no results in {RESULTS}; run: make bench")
+        raise UserError(f"There are no results in {RESULTS}; run: make bench")
     return files[-1]
 
 
@@ -205,7 +211,9 @@ def main() -> None:
     results = options.results or newest_results()
     rows = measured(results, model=options.model, megapixels=options.megapixels)
     if not rows:
-        sys.exit(f"{results.name} has no rows for {options.model} at {options.megapixels} MP.")
+        raise UserError(
+            f"{results.name} has no rows for {options.model} at {options.megapixels} MP."
+        )
     times = times_of(rows[-1])
     print(
         f"{options.model}, {options.megapixels} MP: {times.router * 1000:.1f} ms of a router's processor,"
@@ -216,4 +224,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

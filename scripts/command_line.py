@@ -38,6 +38,11 @@ def run(main: Callable[[], None]) -> NoReturn:
     except BrokenPipeError:  # somebody's `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.filename is None:  # nothing that a person has named
+            raise
+        print(f"{error.filename}: {error.strerror}; name another path.", file=sys.stderr)
+        sys.exit(1)
     sys.exit(0)
 
 

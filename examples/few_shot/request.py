@@ -15,7 +15,7 @@ from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from scripts.command_line import add_models_argument, pick_model, read_models, run
+from scripts.command_line import UserError, add_models_argument, pick_model, read_models, run
 from scripts.http_request import ask
 from scripts.model_server import HINT, model_server_url
 from scripts.sample_image import read_image
@@ -29,7 +29,7 @@ def main() -> None:
     config = pick_model(read_models(arguments.models), arguments.model)
     server = (arguments.url or model_server_url(config)).rstrip("/")
     url = f"{server}/v1/models/{config.servable}:predict"
-    *first, added = sorted((arguments.pictures / "support").iterdir())
+    *first, added = _folders(arguments.pictures / "support")
     queries = sorted((arguments.pictures / "query").iterdir())
     _teach(url, first, overwrite=True)
     _ask(url, queries)
@@ -48,6 +48,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--url", help="the model server (default: where auto_cmd.py has put it)")
     parser.add_argument("--pictures", type=Path, default=PICTURES, metavar="DIR")
     return parser.parse_args()
+
+
+def _folders(support: Path) -> list[Path]:
+    folders = sorted(folder for folder in support.iterdir() if folder.is_dir())
+    if len(folders) < 2:
+        raise UserError(f"{support} must hold one folder of pictures for each label, two at least.")
+    return folders
 
 
 def _teach(url: str, folders: list[Path], *, overwrite: bool) -> None:

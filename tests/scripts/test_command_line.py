@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.processes import ROOT
+from tests.scripts.running import assert_one_sentence, run_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODELS = '[a]\ninput_size = [8, 8]\nupstream = "http://127.0.0.1:1"\n'
+
+
+@pytest.mark.parametrize("out", ["/proc/x", "file"])
+def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path: Path, out: str) -> None:
+    """Whatever the system says of a path that a person has named, the path is in it."""
+    (tmp_path / "models.toml").write_text(MODELS)
+    (tmp_path / "file").touch()
+    process = run_script("render_kubernetes", "--models", "models.toml", "--out", out, cwd=tmp_path)
+    assert_one_sentence(process, out, "name another path")
+
+
+@pytest.mark.parametrize(
+    ("pictures", "words"),
+    [("nowhere", "nowhere/support: No such file"), ("empty", "two at least")],
+)
+def test_pictures_to_teach_with_that_are_not_there_are_one_sentence(
+    tmp_path: Path, pictures: str, words: str
+) -> None:
+    """A wrong folder is named before the model server is asked."""
+    (tmp_path / "models.toml").write_text(MODELS)
+    (tmp_path / "empty" / "support").mkdir(parents=True)
+    process = run_script(
+        *("../examples/few_shot/request", "--models", "models.toml", "--model", "a"),
+        *("--pictures", pictures),
+        cwd=tmp_path,
+    )
+    assert_one_sentence(process, words)
+
+
+@pytest.mark.parametrize(
+    ("results", "words"), [("nope.json", "nope.json: No such file"), ("README.md", "no results")]
+)
+def test_results_that_are_none_are_one_sentence(results: str, words: str) -> None:
+    """The planner names a file that it cannot plan with."""
+    process = subprocess.run(
+        [sys.executable, "-m", "benchmarks.capacity", "--results", results],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert_one_sentence(process, words)
+
+
+def test_a_benchmark_without_its_packages_names_their_list() -> None:
+    """Where a package of requirements-bench.txt is missing, the file is named."""
+    hide = "import runpy, sys; sys.modules['psutil'] = None; runpy.run_module('benchmarks', run_name='__main__')"
+    process = subprocess.run(
+        [sys.executable, "-c", hide], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert_one_sentence(process, "psutil", "requirements-bench.txt")
