@@ -18,6 +18,7 @@ from scripts.command_line import (
     tensorflow_chatter_hidden,
     whole_number,
 )
+from serving.export.versions import check_can_be_written
 
 if TYPE_CHECKING:
     from model_config import ModelConfig
@@ -28,6 +29,7 @@ def main() -> None:
     arguments = _arguments()
     config = pick_model(read_models(arguments.models), arguments.model)
     _check_table(config)
+    check_can_be_written(config.base_path, arguments.version)
     with tensorflow_chatter_hidden():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
         from scripts.training import digits_data, small_cnn  # noqa: PLC0415

@@ -20,6 +20,7 @@ from scripts.command_line import (
 )
 from scripts.models_file import add_table, path_in
 from scripts.version_archive import pack
+from serving.export.versions import check_can_be_written
 
 if TYPE_CHECKING:
     from model_config import Deployment, ModelConfig
@@ -34,7 +35,10 @@ LABELS = (
 def main() -> None:
     """Train, say how good it is on the test pictures, export; with `--out`, pack."""
     arguments = _arguments()
+    if arguments.out:
+        check_can_be_written(arguments.out)
     config = _table(read_models(arguments.models), arguments.model)
+    check_can_be_written(config.base_path, arguments.version)
     with tensorflow_chatter_hidden():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
         from scripts.training import fashion_mnist_data, small_cnn  # noqa: PLC0415

@@ -22,6 +22,7 @@ from scripts.command_line import (
     run,
     tensorflow_chatter_hidden,
 )
+from serving.export.versions import check_can_be_written, write_version
 
 if TYPE_CHECKING:
     import keras
@@ -35,6 +36,7 @@ def main() -> None:
     """Build or train the encoder, export the classifier around it."""
     arguments = _arguments()
     config = pick_model(read_models(arguments.models), arguments.model)
+    check_can_be_written(config.base_path, arguments.version)
     with tensorflow_chatter_hidden():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
         import tensorflow as tf  # noqa: PLC0415
@@ -43,7 +45,6 @@ def main() -> None:
             FewShotClassifier,
             warmup_requests,
         )
-        from serving.export.versions import write_version  # noqa: PLC0415
         from serving.export.warmup import write_requests  # noqa: PLC0415
     model = _application(config) if config.architecture else _digits_model(config)
     classifier = FewShotClassifier(_encoder(model, config), config)

@@ -43,7 +43,7 @@ def write_version(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def check_can_be_written(base_path: Path, version: str | None) -> None:
+def check_can_be_written(base_path: Path, version: str | None = None) -> None:
     """Raise before long work what `write_version` would raise after it; nothing is left behind."""
     if version is not None:
         _check_free(base_path, version)
@@ -57,7 +57,7 @@ def _make_draft(folder: Path, base_path: Path) -> Path:
         draft.mkdir(parents=True)
     except OSError as error:
         raise ExportError(
-            f"{base_path} cannot be written: {error.strerror}; choose another folder for the versions."
+            f"{base_path} cannot be written: {error.strerror}; choose another folder."
         ) from None
     return draft
 

@@ -78,3 +78,27 @@ def test_a_table_for_other_pictures_is_refused(folder: Path) -> None:
     """The digits are 8x8 and grey; a table that says otherwise is one sentence."""
     process = run_script("train_digits", "--models=models.toml", "--model=other_size", cwd=folder)
     assert_one_sentence(process, "[other_size]", "input_size = [8, 8]")
+
+
+@pytest.mark.parametrize(
+    ("version", "words"), [("x", "'x' is no version"), ("7", "holds version 7 already")]
+)
+def test_a_version_that_cannot_be_written_is_told_before_training(
+    tmp_path: Path, version: str, words: str
+) -> None:
+    """Nobody waits a minute for a number that is none, or is taken."""
+    (tmp_path / "models.toml").write_text(DIGITS)
+    (tmp_path / "digits" / "7").mkdir(parents=True)
+    process = run_script("train_digits", "--models=models.toml", "--version", version, cwd=tmp_path)
+    assert_one_sentence(process, words)
+    assert process.stdout == ""
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path: Path) -> None:
+    """SAVED_MODELS_DIR on a disk that takes nothing is one sentence."""
+    (tmp_path / "models.toml").write_text(DIGITS.replace('base_path = "digits"\n', ""))
+    process = run_script(
+        "train_digits", "--models=models.toml", cwd=tmp_path, env={"SAVED_MODELS_DIR": "/proc/x"}
+    )
+    assert_one_sentence(process, "/proc/x/digits cannot be written")
+    assert process.stdout == ""

@@ -10,8 +10,6 @@ from tests.scripts.running import assert_one_sentence, run_script
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.tensorflow
-
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
@@ -20,6 +18,7 @@ def models(tmp_path: Path) -> Path:
     return tmp_path / "models.toml"
 
 
+@pytest.mark.tensorflow
 def test_without_network_and_data_one_sentence_says_so(models: Path, tmp_path: Path) -> None:
     """The last line names --data, with status 3."""
     env = {"https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path / "keras")}
@@ -29,6 +28,7 @@ def test_without_network_and_data_one_sentence_says_so(models: Path, tmp_path: P
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.tensorflow
 def test_a_folder_without_the_files_is_one_sentence(models: Path, tmp_path: Path) -> None:
     """The first file that is missing is named."""
     write_fashion_files(tmp_path / "data", learn=20, test=10)
@@ -37,6 +37,7 @@ def test_a_folder_without_the_files_is_one_sentence(models: Path, tmp_path: Path
     assert_one_sentence(process, "t10k-labels-idx1-ubyte")
 
 
+@pytest.mark.tensorflow
 def test_files_that_do_not_belong_together_are_one_sentence(models: Path, tmp_path: Path) -> None:
     """As many labels as pictures."""
     write_fashion_files(tmp_path / "data", learn=20, test=10)
@@ -44,3 +45,20 @@ def test_files_that_do_not_belong_together_are_one_sentence(models: Path, tmp_pa
     labels.write_bytes((tmp_path / "data" / "t10k-labels-idx1-ubyte.gz").read_bytes())
     process = run_script("train_fashion_mnist", "--models", models, "--data", "data", cwd=tmp_path)
     assert_one_sentence(process, "train files", "as many labels as pictures")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--version", "abc"], "'abc' is no version"),
+        (["--out", "/proc/x"], "/proc/x cannot be written"),
+        (["--out", "models.toml"], "models.toml cannot be written"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_training(
+    models: Path, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    """Neither the version nor the package costs the time of a training first."""
+    process = run_script("train_fashion_mnist", "--models", models, *arguments, cwd=tmp_path)
+    assert_one_sentence(process, words)
+    assert process.stdout == ""

@@ -99,9 +99,9 @@ def test_exports_at_the_same_time_get_numbers_of_their_own(tmp_path: Path) -> No
 def test_a_base_path_that_cannot_be_written_is_one_sentence(tmp_path: Path, base_path: str) -> None:
     """It is told when writing, and before the work of training when asked for."""
     (tmp_path / "file").touch()
-    for attempt in (check_can_be_written, lambda path, _: write_version(path, fill)):
+    for attempt in (check_can_be_written, lambda path: write_version(path, fill)):
         with pytest.raises(ExportError, match=f"{base_path} cannot be written"):
-            attempt(tmp_path / base_path, None)
+            attempt(tmp_path / base_path)
 
 
 def test_a_look_beforehand_leaves_nothing(tmp_path: Path) -> None:
