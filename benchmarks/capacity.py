@@ -1,6 +1,6 @@
 """How many routers and model servers a load needs: a small queueing simulation, fed with measured processor times.
 
-    python -m benchmarks.capacity --model mobilenet_v2 --rates 10 1000 100000
+    .venv/bin/python -m benchmarks.capacity --model mobilenet_v2 --rates 10 1000 100000
 
 A request is worked on by a router's processors and then by a model server's; where all are busy it waits its turn. What
 each needs is taken from a run of the benchmark (`benchmarks/results/*.json`), so the answer is in machines like that one.

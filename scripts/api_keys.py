@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from flask_server.api_keys import EVERY_MODEL, ApiKey, load_keys, new_key, save_keys
-from scripts.command_line import UserError, add_models_argument, pick_model, read_models, run
+from scripts.command_line import (
+    UserError,
+    add_models_argument,
+    command_to_type,
+    pick_model,
+    read_models,
+    run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,9 +55,13 @@ def revoke(path: Path, options: argparse.Namespace) -> None:
     keys = load_keys(path)
     kept = [key for key in keys if key.name != options.name]
     if len(kept) == len(keys):
-        raise UserError(f"{path} has no key '{options.name}'; see: api_keys.py list")
+        raise UserError(f"{path} has no key '{options.name}'; see: {_listing(path)}")
     save_keys(path, kept)
     print(f"'{options.name}' is revoked.")
+
+
+def _listing(path: Path) -> str:
+    return command_to_type(Path(__file__), "list", "--file", path)
 
 
 def show(path: Path, _: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import difflib
 import os
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -44,6 +45,19 @@ def run(main: Callable[[], None]) -> NoReturn:
         print(f"{error.filename}: {error.strerror}; name another path.", file=sys.stderr)
         sys.exit(1)
     sys.exit(0)
+
+
+def command_to_type(program: Path, *arguments: str | Path) -> str:
+    """What a person types here to run a program with the interpreter that runs now."""
+    words = (Path(sys.executable), program, *arguments)
+    return shlex.join(
+        _as_seen_from_here(word) if isinstance(word, Path) else word for word in words
+    )
+
+
+def _as_seen_from_here(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def add_models_argument(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts.command_line import (
     UserError,
     add_models_argument,
+    command_to_type,
     pick_model,
     read_models,
     run,
@@ -67,16 +68,15 @@ def _arguments() -> argparse.Namespace:
 
 def _models(deployment: Deployment, arguments: argparse.Namespace) -> list[ModelConfig]:
     if not arguments.all:
-        return [_exportable(pick_model(deployment, arguments.model))]
+        return [_exportable(deployment, pick_model(deployment, arguments.model))]
     models = [config for config in deployment.models.values() if config.train is None]
     return [config for config in models if can_be_built(config)]
 
 
-def _exportable(config: ModelConfig) -> ModelConfig:
+def _exportable(deployment: Deployment, config: ModelConfig) -> ModelConfig:
     if config.train is not None:
-        raise UserError(
-            f"Model '{config.name}' is trained here; run: python {config.train} --model {config.name}"
-        )
+        command = command_to_type(config.train, "--models", deployment.path, "--model", config.name)
+        raise UserError(f"Model '{config.name}' is trained here; run: {command}")
     return config
 
 

@@ -26,7 +26,9 @@ def promote(config: ModelConfig, version: int, label: str, *, seconds: float) ->
         UserError: There is no such version, or it cannot be loaded; then the label is where it was.
     """
     if version not in version_folders(config.base_path):
-        raise UserError(f"{config.base_path} holds no version {version}; list them with: list")
+        raise UserError(
+            f"{config.base_path} holds no version {version}; list them with: versions.py list"
+        )
     if not VERSION_LABEL.fullmatch(label):
         raise UserError(f"'{label}' is no label; use letters, digits, '_', '-' and '.'.")
     with changed_version_labels(config.base_path) as labels:

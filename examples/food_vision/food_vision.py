@@ -3,7 +3,7 @@
 A few plain functions over the router's own `/food/predict/`, which does the work: this program only says the same in the
 words that its clients know.
 
-    python examples/food_vision/food_vision.py --port 5001
+    .venv/bin/python examples/food_vision/food_vision.py --port 5001
 """
 
 from __future__ import annotations

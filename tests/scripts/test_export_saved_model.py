@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -114,11 +115,12 @@ def test_an_unknown_model_is_named_with_its_neighbour(models: Path, tmp_path: Pa
 
 
 def test_a_trained_model_points_to_its_trainer(models: Path, tmp_path: Path) -> None:
-    """What is trained here cannot be exported from weights; the sentence gives the command."""
+    """What is trained here cannot be exported from weights; the sentence gives the command, to be run as it is."""
     process = run_script(
         "export_saved_model", "--models", models, "--model", "trained_here", cwd=tmp_path
     )
-    assert_one_sentence(process, "train.py --model trained_here")
+    command = f"run: {sys.executable} train.py --models models.toml --model trained_here\n"
+    assert_one_sentence(process, command)
 
 
 def test_a_missing_models_file_is_named(tmp_path: Path) -> None:
