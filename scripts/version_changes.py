@@ -131,8 +131,13 @@ def _check_not_broken(config: ModelConfig, version: int, servers: list[str]) -> 
 
 
 def _hint_at_traffic(config: ModelConfig, label: str) -> None:
-    if label not in config.traffic:
-        print(
-            f"requests reach it with ?version_label={label}; for a share of all others write into [{config.name}]:"
-            f" traffic = {{ {label} = 100 }}"
-        )
+    """With one label there is nothing to share out."""
+    histories = read_version_labels(config.base_path)
+    if label in config.traffic or len(histories) < 2:
+        return
+    *settled, newest = sorted(histories, key=lambda name: histories[name][-1])
+    shares = [*(f"{name} = {90 // len(settled)}" for name in settled), f"{newest} = 10"]
+    print(
+        f"requests reach it with ?version_label={label}; for a share of all others write into [{config.name}]:"
+        f" traffic = {{ {', '.join(shares)} }}"
+    )

@@ -89,6 +89,16 @@ def test_labels_move_and_go_back(versions: Versions) -> None:
     assert read_version_labels(versions.base_path) == {"stable": [1]}
 
 
+def test_the_shares_that_are_proposed_name_every_label(
+    versions: Versions, toy: ToyModelServer
+) -> None:
+    """With one label there is nothing to share out; with two, both have a share."""
+    toy.model.labels = {"stable": 1, "canary": 2}
+    assert "traffic" not in versions("promote", "colours", "1", "stable")[1]
+    told = versions("promote", "colours", "2", "canary")[1]
+    assert "traffic = { stable = 90, canary = 10 }" in told
+
+
 def test_listing(versions: Versions) -> None:
     """Newest first: number, state, labels, size, age."""
     versions("promote", "colours", "2", "stable")
