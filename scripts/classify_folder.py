@@ -14,7 +14,7 @@ from urllib.parse import quote
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.command_line import UserError, run, whole_number
-from scripts.http_request import BusyError, ask, key_header
+from scripts.http_request import BusyError, KeyRefusedError, ask, key_header
 from scripts.photo_folders import find_pictures
 from scripts.prediction_table import Prediction, PredictionTable
 from scripts.time_left import TimeLeft
@@ -79,6 +79,8 @@ def _name(picture: Path, arguments: argparse.Namespace) -> str:
 def _classify(picture: Path, name: str, url: str, top: int) -> Prediction:
     try:
         answer = _ask_patiently(url, picture.read_bytes(), top)
+    except KeyRefusedError:  # as every other picture would be
+        raise
     except (UserError, OSError) as error:
         return Prediction(name, error=str(error))
     if not isinstance(answer, list):

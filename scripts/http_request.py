@@ -24,6 +24,10 @@ class BusyError(UserError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class KeyRefusedError(UserError):
+    """The server wants an API key, or another one: asking again will not help."""
+
+
 def ask(  # noqa: PLR0913 - what a request consists of
     url: str,
     *,
@@ -45,6 +49,7 @@ def ask(  # noqa: PLR0913 - what a request consists of
 
     Raises:
         BusyError: The server says that it cannot answer now.
+        KeyRefusedError: The server does not let the caller in.
         UserError: Nobody answers, or the answer is a failure or no JSON; the sentence quotes the server's own.
     """
     method = "GET" if json is None and body is None else "POST"
@@ -87,6 +92,8 @@ def _answer(response: requests.Response, hint: str) -> object:
 
 def _failure(response: requests.Response, answer: object) -> UserError:
     sentence = f"{response.url} answered {response.status_code}: {_reason(answer)}"
+    if response.status_code in (401, 403):
+        return KeyRefusedError(f"{sentence} Scripts send the key in the environment's API_KEY.")
     if response.status_code not in (429, 503):
         return UserError(sentence)
     after = response.headers.get("Retry-After", "")

@@ -25,6 +25,7 @@ class Router(ThreadingHTTPServer):
     def __init__(self, busy: int = 0) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.busy = busy
+        self.refuses_with = 0
         self.asked: list[bytes] = []
         self.lock = threading.Lock()
 
@@ -45,7 +46,9 @@ class Handler(BaseHTTPRequestHandler):
             self.server.asked.append(body)
             self.server.busy -= 1
             busy = self.server.busy >= 0
-        if busy:
+        if self.server.refuses_with:
+            self._answer(self.server.refuses_with, {"detail": "This needs an API key."})
+        elif busy:
             self._answer(503, {"detail": "No version is available."})
         elif not body:
             self._answer(400, {"detail": "The image is damaged or truncated."})
@@ -133,6 +136,19 @@ def test_a_busy_model_is_asked_again(folder: Path, tmp_path: Path) -> None:
         run_script("classify_folder", folder, "--concurrency", "1", *arguments, cwd=tmp_path)
     assert len(server.asked) == 6
     assert sum(bool(row["error"]) for row in rows(tmp_path / "predictions.csv").values()) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_ends_it_at_once(folder: Path, tmp_path: Path, status: int) -> None:
+    """What one picture is refused for, all would be: one sentence and a failure, no table of failures."""
+    with router() as (server, arguments):
+        server.refuses_with = status
+        process = run_script(
+            "classify_folder", folder, "--concurrency", "1", *arguments, cwd=tmp_path
+        )
+    assert_one_sentence(process, f"answered {status}: This needs an API key.", "API_KEY")
+    assert len(server.asked) < 3
+    assert rows(tmp_path / "predictions.csv") == {}
 
 
 def test_another_table_is_not_overwritten(folder: Path, tmp_path: Path) -> None:
