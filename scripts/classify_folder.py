@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ from scripts.command_line import UserError, run, whole_number
 from scripts.http_request import BusyError, KeyRefusedError, ask, key_header
 from scripts.photo_folders import find_pictures
 from scripts.prediction_table import Prediction, PredictionTable
+from scripts.sample_image import are_labels
 from scripts.time_left import TimeLeft
 
 if TYPE_CHECKING:
@@ -83,9 +85,9 @@ def _classify(picture: Path, name: str, url: str, top: int) -> Prediction:
         raise
     except (UserError, OSError) as error:
         return Prediction(name, error=str(error))
-    if not isinstance(answer, list):
-        return Prediction(name, error=f"The answer holds no labels: {str(answer)[:200]}")
-    return Prediction(name, labels=answer)
+    if are_labels(answer):
+        return Prediction(name, labels=answer)
+    return Prediction(name, labels=[("", json.dumps(answer, ensure_ascii=False), None)])
 
 
 def _ask_patiently(url: str, picture: bytes, top: int) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from scripts.command_line import UserError
 
@@ -19,8 +19,8 @@ class Prediction:
     """What became of one picture."""
 
     file: str
-    labels: Sequence[Sequence[Any]] = ()
-    """`[[id, name, score], ...]`, best first."""
+    labels: Sequence[tuple[str, str, float | None]] = ()
+    """`[[id, name, score], ...]`, best first; what has no score is named alone."""
     error: str = ""
 
 
@@ -34,6 +34,7 @@ class PredictionTable:
             UserError: It cannot be written, or is another kind of table.
         """
         self.failures = 0
+        self._top = top
         self._header = ["file", "error"]
         for rank in range(1, top + 1):
             self._header += [f"id_{rank}", f"name_{rank}", f"score_{rank}"]
@@ -61,8 +62,8 @@ class PredictionTable:
         """Write a picture's line."""
         self.failures += bool(prediction.error)
         row = [prediction.file, prediction.error]
-        for label_id, name, score in prediction.labels:
-            row += [label_id, name, f"{score:.6f}"]
+        for label_id, name, score in prediction.labels[: self._top]:
+            row += [label_id, name, "" if score is None else f"{score:.6f}"]
         self._file.write(_csv_text([row + [""] * (len(self._header) - len(row))]))
         self._file.flush()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from scripts.command_line import UserError
 
@@ -24,14 +25,21 @@ def read_image(path: Path) -> bytes:
 
 
 def print_labels(answer: object) -> None:
-    """Print the labels `[[id, name, score], ...]` of an answer, one a line: score, name, id.
+    """Print the labels `[[id, name, score], ...]` of an answer, one a line: score, name, id; another answer as it is."""
+    if not are_labels(answer):
+        print(json.dumps(answer, ensure_ascii=False))
+        return
+    for label_id, name, score in answer:
+        print(f"{score:.6f}  {name}  ({label_id})")
 
-    Raises:
-        UserError: It holds something else.
-    """
-    for label in answer if isinstance(answer, list) else [answer]:
-        match label:
-            case [str(label_id), str(name), Real() as score]:
-                print(f"{float(score):.6f}  {name}  ({label_id})")
-            case _:
-                raise UserError(f"The answer holds no labels: {str(answer)[:200]}")
+
+def are_labels(answer: object) -> TypeGuard[list[tuple[str, str, float]]]:
+    """Whether an answer is `[[id, name, score], ...]`: a model's own `decode` may give anything."""
+    return isinstance(answer, list) and all(map(_is_label, answer))
+
+
+def _is_label(item: object) -> bool:
+    match item:
+        case [str(), str(), Real()]:
+            return True
+    return False

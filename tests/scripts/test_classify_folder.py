@@ -26,6 +26,7 @@ class Router(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.busy = busy
         self.refuses_with = 0
+        self.answer: object = None
         self.asked: list[bytes] = []
         self.lock = threading.Lock()
 
@@ -53,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
         elif not body:
             self._answer(400, {"detail": "The image is damaged or truncated."})
         else:
-            self._answer(200, [[str(len(body)), f"a,b\n{len(body)}", 0.5]])
+            self._answer(200, self.server.answer or [[str(len(body)), f"a,b\n{len(body)}", 0.5]])
 
     def _answer(self, status: int, document: object) -> None:
         self.send_response(status)
@@ -136,6 +137,22 @@ def test_a_busy_model_is_asked_again(folder: Path, tmp_path: Path) -> None:
         run_script("classify_folder", folder, "--concurrency", "1", *arguments, cwd=tmp_path)
     assert len(server.asked) == 6
     assert sum(bool(row["error"]) for row in rows(tmp_path / "predictions.csv").values()) == 1
+
+
+@pytest.mark.parametrize("answer", [{"grade": 2}, ["a", "b"], [["1", "one", 0.5]] * 3])
+def test_an_answer_of_a_models_own_has_its_line(
+    folder: Path, tmp_path: Path, answer: object
+) -> None:
+    """What is no list of labels stands as JSON where the name does; labels beyond --top are left out."""
+    with router() as (server, arguments):
+        server.answer = answer
+        run_script("classify_folder", folder, *arguments, cwd=tmp_path)
+        server.asked.clear()
+        run_script("classify_folder", folder, *arguments, cwd=tmp_path)
+    assert server.asked == [b""]
+    row = rows(tmp_path / "predictions.csv")["one.JPG"]
+    expected = "one" if answer == [["1", "one", 0.5]] * 3 else json.dumps(answer)
+    assert (row["error"], row["name_1"]) == ("", expected)
 
 
 @pytest.mark.parametrize("status", [401, 403])

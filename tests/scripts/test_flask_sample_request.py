@@ -26,6 +26,15 @@ def test_labels_are_printed_best_first(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize("answer", ['{"grade": 2, "certainty": 0.9}', '[["a", 1], "ä"]'])
+def test_what_is_no_list_of_labels_is_printed_as_it_is(tmp_path: Path, answer: str) -> None:
+    """A model with a `decode` of its own answers any JSON."""
+    with answering(200, answer) as url:
+        process = run_script("flask_sample_request", "-i", DIGIT, "--url", url, cwd=tmp_path)
+    assert process.stdout == f"{answer}\n"
+    assert process.returncode == 0
+
+
 def test_a_refused_connection_is_one_sentence(tmp_path: Path) -> None:
     """Where nobody listens, the sentence says how to start the router."""
     url = f"http://127.0.0.1:{free_port()}"
@@ -47,7 +56,6 @@ def test_a_missing_image_is_one_sentence(tmp_path: Path) -> None:
         (400, '{"error": "Malformed request"}', "Malformed request"),
         (500, "<html>oops</html>", "without JSON"),
         (200, "<html>another program</html>", "without JSON"),
-        (200, '{"predictions": [[1.0]]}', "no labels"),
     ],
 )
 def test_a_failure_is_told_in_the_servers_own_words(
