@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from scripts.command_line import add_models_argument, read_models, run
+from scripts.command_line import add_models_argument, read_models, run, whole_number
 from scripts.http_request import ask, key_header
 from scripts.sample_image import print_labels, read_image
 
@@ -46,7 +46,10 @@ def _arguments() -> argparse.Namespace:
         help="the router (default: http://127.0.0.1:$PORT, which is now %(default)s)",
     )
     parser.add_argument(
-        "--top", type=int, metavar="N", help="how many labels (default: as the model's table says)"
+        "--top",
+        type=whole_number,
+        metavar="N",
+        help="how many labels (default: as the model's table says)",
     )
     return parser.parse_args()
 

@@ -17,6 +17,7 @@ from scripts.command_line import (
     read_models,
     run,
     tensorflow_chatter_hidden,
+    whole_number,
 )
 from scripts.sample_image import print_labels, read_image
 
@@ -116,7 +117,10 @@ def _arguments() -> argparse.Namespace:
         "--version-label", metavar="LABEL", help="the version with this label (default: the newest)"
     )
     parser.add_argument(
-        "--top", type=int, metavar="N", help="how many labels (default: as the model's table says)"
+        "--top",
+        type=whole_number,
+        metavar="N",
+        help="how many labels (default: as the model's table says)",
     )
     return parser.parse_args()
 

@@ -15,7 +15,14 @@ import numpy as np
 from flask_server.decoding import top_labels
 from flask_server.errors import RouterError
 from scripts.client_side import preprocessed
-from scripts.command_line import UserError, add_models_argument, pick_model, read_models, run
+from scripts.command_line import (
+    UserError,
+    add_models_argument,
+    pick_model,
+    read_models,
+    run,
+    whole_number,
+)
 from scripts.http_request import ask
 from scripts.model_server import HINT, model_server_url
 from scripts.sample_image import print_labels, read_image
@@ -80,7 +87,10 @@ def _arguments() -> argparse.Namespace:
         "--url", help="the model server (default: where auto_cmd.py has put the model)"
     )
     parser.add_argument(
-        "--top", type=int, metavar="N", help="how many labels (default: as the model's table says)"
+        "--top",
+        type=whole_number,
+        metavar="N",
+        help="how many labels (default: as the model's table says)",
     )
     return parser.parse_args()
 

@@ -72,3 +72,11 @@ def test_a_command_to_type_is_short_where_it_can_be(
     monkeypatch.setattr("sys.executable", str(tmp_path / ".venv" / "bin" / "python"))
     shown = command_to_type(tmp_path / "a b.py", "--models", Path("/elsewhere/models.toml"))
     assert shown == ".venv/bin/python 'a b.py' --models /elsewhere/models.toml"
+
+
+@pytest.mark.parametrize("script", ["flask", "serving", "grpc"])
+def test_a_number_of_labels_begins_at_one(tmp_path: Path, script: str) -> None:
+    """No sample request takes `--top 0` for a wish that nobody has uttered."""
+    process = run_script(f"{script}_sample_request", "-i", "any", "--top", "0", cwd=tmp_path)
+    assert process.returncode == 2
+    assert "'0' is not a whole number from 1 up" in process.stderr
