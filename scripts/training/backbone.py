@@ -46,8 +46,8 @@ class Backbone:
         seen: list[tuple[Photo, np.ndarray]] = []
         for photo in photos:
             try:
-                seen.append((photo, self._see(photo.path)))
-            except (UserError, OSError) as error:
+                seen.append((photo, self._see(_content(photo.path))))
+            except UserError as error:
                 print(f"left out: {photo.path}: {error}", flush=True)
             skipped = progress.done + 1 - len(seen)
             progress.step(f"{skipped} left out" if skipped else "")
@@ -55,8 +55,7 @@ class Backbone:
             raise UserError("None of the photos can be read.")
         return [photo for photo, _ in seen], np.stack([features for _, features in seen])
 
-    def _see(self, path: Path) -> np.ndarray:
-        encoded = path.read_bytes()
+    def _see(self, encoded: bytes) -> np.ndarray:
         known = self._cache / f"{hashlib.sha256(self._digest + encoded).hexdigest()}.npy"
         if known.is_file():
             return np.asarray(np.load(known))
@@ -67,6 +66,13 @@ class Backbone:
         np.save(beside, features)
         beside.replace(known)
         return np.asarray(features)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{error.strerror}.") from None
 
 
 def _features(model: keras.Model) -> keras.KerasTensor:

@@ -56,10 +56,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def train(
-    folder: Path, *arguments: str, photos: str = "photos"
+    folder: Path, *arguments: str, photos: str = "photos", state: str = "state"
 ) -> subprocess.CompletedProcess[str]:
     """Run the script with all its state in the folder."""
-    env = {"STATE_DIR": str(folder / "state"), "SAVED_MODELS_DIR": str(folder / "versions")}
+    env = {"STATE_DIR": str(folder / state), "SAVED_MODELS_DIR": str(folder / "versions")}
     models = ("--models", "models.toml", "--backbone", "small_net")
     return run_script(
         "train_classifier", photos, "--name", "shapes", *models, *arguments, cwd=folder, env=env
@@ -148,6 +148,18 @@ def test_a_class_with_one_photo_is_named(folder: Path, network: Path) -> None:
     assert_one_sentence(process, "'stripes' has 1 photo")
     assert (folder / "models.toml").read_text() == MODELS
     assert not (folder / "versions").exists()
+
+
+@pytest.mark.tensorflow
+@KERAS_ON_NUMPY_2
+def test_a_cache_that_cannot_be_written_is_not_the_photos_fault(
+    folder: Path, network: Path
+) -> None:
+    """STATE_DIR is named, and no photo is left out for it."""
+    shutil.copy(network, folder)
+    process = train(folder, state="/proc/x")
+    assert_one_sentence(process, "/proc/x")
+    assert "left out" not in process.stdout
 
 
 def test_a_folder_without_classes_is_one_sentence(folder: Path) -> None:
