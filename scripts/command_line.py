@@ -12,13 +12,20 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from model_config import ConfigError, load_deployment, models_file
+from model_config import (
+    ARCHITECTURES,
+    PROJECT,
+    ConfigError,
+    ModelConfig,
+    load_deployment,
+    models_file,
+)
 from serving.export.versions import ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from model_config import Deployment, ModelConfig
+    from model_config import Deployment
 
 
 class UserError(Exception):
@@ -90,9 +97,38 @@ def pick_model(deployment: Deployment, name: str) -> ModelConfig:
     """
     if name in deployment.models:
         return deployment.models[name]
-    near = difflib.get_close_matches(name, deployment.models, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(deployment.models)}."
+    hint = _nearest(name, deployment.models) or f"it has {', '.join(deployment.models)}."
     raise UserError(f"{deployment.path} has no table [{name}]; {hint}")
+
+
+def pick_model_or_class(deployment: Deployment, name: str) -> ModelConfig:
+    """Find a model's table, or take a class of `keras.applications` for a model with ImageNet's weights.
+
+    Raises:
+        UserError: It is neither.
+    """
+    if name in deployment.models:
+        return deployment.models[name]
+    if name not in ARCHITECTURES:
+        hint = _nearest(name, [*deployment.models, *ARCHITECTURES]) or "name another."
+        raise UserError(
+            f"'{name}' is neither a table of {deployment.path} nor a class of keras.applications; {hint}"
+        )
+    convention, side = ARCHITECTURES[name]
+    return ModelConfig(
+        name,
+        servable=name,
+        base_path=PROJECT,
+        architecture=name,
+        weights="imagenet",
+        preprocess=convention,
+        input_size=(side, side),
+    )
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean '{near[0]}'?" if near else ""
 
 
 @contextlib.contextmanager

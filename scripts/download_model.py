@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts.command_line import (
     UserError,
     add_models_argument,
-    pick_model,
+    pick_model_or_class,
     read_models,
     run,
     tensorflow_chatter_hidden,
@@ -39,7 +39,9 @@ def _arguments() -> argparse.Namespace:
     )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "--model", metavar="NAME", help="the table of the models file to download for"
+        "--model",
+        metavar="NAME",
+        help="the table of the models file to download for, or a class of keras.applications",
     )
     which.add_argument("--all", action="store_true", help='every table with weights = "imagenet"')
     add_models_argument(parser)
@@ -49,7 +51,7 @@ def _arguments() -> argparse.Namespace:
 def _models(deployment: Deployment, arguments: argparse.Namespace) -> list[ModelConfig]:
     if arguments.all:
         return [model for model in deployment.models.values() if model.weights == "imagenet"]
-    config = pick_model(deployment, arguments.model)
+    config = pick_model_or_class(deployment, arguments.model)
     if config.weights != "imagenet":
         raise UserError(
             f"Model '{config.name}' has no ImageNet weights to download: its table does not say"

@@ -30,7 +30,11 @@ def build_model(config: ModelConfig) -> keras.Model:
     if path is not None:
         return _from_file(config, path)
     if config.weights == "imagenet":
-        return download(config)
+        return _download(
+            config,
+            f"put them at {where_to_put(config)} (scripts/download_model.py --model {config.name} writes that file where"
+            " there is a network), or give it a table whose 'weights' is a file or \"random\"",
+        )
     if config.weights == "random":
         return _random(config)
     raise WeightsMissingError(
@@ -52,20 +56,18 @@ def _random(config: ModelConfig) -> keras.Model:
     return model
 
 
-def download(config: ModelConfig) -> keras.Model:
+def _download(config: ModelConfig, hint: str) -> keras.Model:
     """Build a `keras.applications` model with the ImageNet weights that Keras downloads (or has in its cache).
 
     Raises:
-        WeightsMissingError: The network cannot be reached.
+        WeightsMissingError: The network cannot be reached; then the person is to do what `hint` says.
     """
     try:
         with fail_fast_downloads():
             return _with_imagenet_weights(config)
     except NotReachableError as error:
         raise WeightsMissingError(
-            f"Model '{config.name}': its ImageNet weights cannot be downloaded ({error}); put them at"
-            f" {where_to_put(config)} (scripts/download_model.py writes that file where there is a"
-            " network), or set 'weights' in its table to a file or to \"random\"."
+            f"Model '{config.name}': its ImageNet weights cannot be downloaded ({error}); {hint}."
         ) from None
 
 
@@ -98,7 +100,9 @@ def download_weights(config: ModelConfig) -> Path:
     path = weights_dir() / f"{config.name}.weights.h5"
     if path.is_file():
         return path
-    model = download(config)
+    model = _download(
+        config, f"run this where there is a network, and carry {where_to_put(config)} over"
+    )
     beside = path.with_name(f".{config.name}.{os.getpid()}.weights.h5")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,17 +6,17 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from model_config import ARCHITECTURES, PROJECT, ModelConfig
+from model_config import PROJECT
 from model_config.model import CONVENTIONS
 from scripts.command_line import (
     UserError,
     add_models_argument,
+    pick_model_or_class,
     read_models,
     run,
     tensorflow_chatter_hidden,
@@ -29,9 +29,11 @@ from scripts.running_supervisor import reload_models
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from model_config import Deployment
+    from model_config import Deployment, ModelConfig
 
 PREPROCESSING = ("preprocess", "resize", "color_mode", "input_size")
+DEFAULT_BACKBONE = ("mobilenet_v2", "MobileNetV2")
+"""A table, and the class that stands for it in a models file without it."""
 DESCRIPTION = f"""{__doc__}
 
 A network that was trained on many photos (--backbone) looks at yours; only a last layer is trained, which takes
@@ -71,8 +73,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--backbone",
         metavar="MODEL",
-        default="mobilenet_v2",
-        help="a table of the models file, or a class of keras.applications (default: %(default)s)",
+        help="a table of the models file, or a class of keras.applications (default: the table"
+        f" {DEFAULT_BACKBONE[0]}, or {DEFAULT_BACKBONE[1]} where there is none)",
     )
     parser.add_argument(
         "--held-out", type=_share, default=0.2, metavar="SHARE", help="of each class (default: 0.2)"
@@ -85,21 +87,16 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _backbone(deployment: Deployment, name: str) -> ModelConfig:
-    if name in deployment.models:
-        config = deployment.models[name]
-        if config.preprocess not in CONVENTIONS:
-            raise UserError(
-                f"'{name}' preprocesses with its own function; name another --backbone."
-            )
-        return config
-    if name not in ARCHITECTURES:
+def _backbone(deployment: Deployment, name: str | None) -> ModelConfig:
+    table, architecture = DEFAULT_BACKBONE
+    config = pick_model_or_class(
+        deployment, name or (table if table in deployment.models else architecture)
+    )
+    if config.preprocess not in CONVENTIONS:
         raise UserError(
-            f"'{name}' is neither a table of {deployment.path} nor a class of keras.applications; name a --backbone."
+            f"'{config.name}' preprocesses with its own function; name another --backbone."
         )
-    convention, side = ARCHITECTURES[name]
-    config = ModelConfig(name, name, PROJECT, architecture=name, weights="imagenet")
-    return replace(config, preprocess=convention, input_size=(side, side))
+    return config
 
 
 def _check_same(

@@ -72,3 +72,19 @@ def test_a_model_without_imagenet_weights_is_refused(tmp_path: Path, env: dict[s
     """There is nothing to download for it."""
     process = run_script("download_model", "--model", "random", cwd=tmp_path, env=env)
     assert_one_sentence(process, "'random'", 'weights = "imagenet"')
+
+
+@pytest.mark.tensorflow
+def test_a_class_without_a_table_is_taken_too(tmp_path: Path, env: dict[str, str]) -> None:
+    """A backbone's weights can be carried over; without a network the hint is not to run the same program."""
+    process = run_script("download_model", "--model", "EfficientNetB0", cwd=tmp_path, env=env)
+    last = process.stderr.strip().splitlines()[-1]
+    assert process.returncode == 3
+    assert f"carry {tmp_path}/weights/EfficientNetB0.weights.h5 over" in last
+    assert "download_model" not in last
+
+
+def test_what_is_neither_table_nor_class_is_refused(tmp_path: Path, env: dict[str, str]) -> None:
+    """The nearest of both is named."""
+    process = run_script("download_model", "--model", "EfficientNet0", cwd=tmp_path, env=env)
+    assert_one_sentence(process, "'EfficientNet0' is neither", "did you mean 'EfficientNetB0'?")

@@ -56,11 +56,21 @@ def folder(tmp_path: Path) -> Path:
 
 
 def train(
-    folder: Path, *arguments: str, photos: str = "photos", state: str = "state"
+    folder: Path,
+    *arguments: str,
+    photos: str = "photos",
+    state: str = "state",
+    backbone: str | None = "small_net",
 ) -> subprocess.CompletedProcess[str]:
     """Run the script with all its state in the folder."""
-    env = {"STATE_DIR": str(folder / state), "SAVED_MODELS_DIR": str(folder / "versions")}
-    models = ("--models", "models.toml", "--backbone", "small_net")
+    env = {
+        "STATE_DIR": str(folder / state),
+        "SAVED_MODELS_DIR": str(folder / "versions"),
+        "WEIGHTS_DIR": str(folder / "weights"),
+        "KERAS_HOME": str(folder / "keras"),
+        "https_proxy": "http://127.0.0.1:9",  # no download: refused at once
+    }
+    models = ("--models", "models.toml", *(("--backbone", backbone) if backbone else ()))
     return run_script(
         "train_classifier", photos, "--name", "shapes", *models, *arguments, cwd=folder, env=env
     )
@@ -160,6 +170,16 @@ def test_a_cache_that_cannot_be_written_is_not_the_photos_fault(
     process = train(folder, state="/proc/x")
     assert_one_sentence(process, "/proc/x")
     assert "left out" not in process.stdout
+
+
+@pytest.mark.tensorflow
+def test_any_models_file_has_a_backbone(folder: Path) -> None:
+    """Without a table mobilenet_v2 the class MobileNetV2 looks at the photos, by weights that can be carried over."""
+    process = train(folder, backbone=None)
+    last = process.stderr.strip().splitlines()[-1]
+    assert process.returncode == 3
+    assert f"{folder}/weights/MobileNetV2.weights.h5" in last
+    assert "download_model.py --model MobileNetV2" in last
 
 
 def test_a_folder_without_classes_is_one_sentence(folder: Path) -> None:
