@@ -124,10 +124,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_create_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="who uses it; stands in logs and metrics")
-    parser.add_argument("--only", nargs="+", metavar="MODEL", help="these models (default: all)")
+    scope = parser.add_mutually_exclusive_group()
+    scope.add_argument("--only", nargs="+", metavar="MODEL", help="these models (default: all)")
+    scope.add_argument("--metrics", action="store_true", help="for /metrics, and for no model")
     parser.add_argument("--rate", metavar="N/s", help="at most so many: 10/s, 600/min or 1000/h")
     parser.add_argument("--daily-quota", type=int, metavar="N", help="at most so many a day (UTC)")
-    parser.add_argument("--metrics", action="store_true", help="for /metrics, and for no model")
     add_models_argument(parser)
     parser.set_defaults(act=create)
 

@@ -17,6 +17,7 @@ from scripts.kubernetes.folders import write_manifests
 from scripts.kubernetes.router import KEYS_SECRET
 
 ROUTER_IMAGE = "keras-front-door/router:0.1.0"
+DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 EXISTING = "existing"
 SERVER_IMAGE = "tensorflow/serving:2.19.1"
 
@@ -68,10 +69,14 @@ def _arguments() -> argparse.Namespace:
 
 
 def _choices(arguments: argparse.Namespace) -> Choices:
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", arguments.namespace):
+    if not re.fullmatch(DNS_LABEL, arguments.namespace):
         raise UserError(
             f"--namespace is '{arguments.namespace}'; use lower case letters, digits and '-' only."
         )
+    if not re.fullmatch(rf"(\*\.)?{DNS_LABEL}(\.{DNS_LABEL})*", arguments.host):
+        raise UserError(f"--host is '{arguments.host}'; write a name such as models.example.org.")
+    if arguments.redis_url is not None and not _is_redis_url(arguments.redis_url):
+        raise UserError(f"--redis-url is '{arguments.redis_url}'; write redis://HOST:6379/0.")
     return Choices(
         namespace=arguments.namespace,
         host=arguments.host,
@@ -83,6 +88,14 @@ def _choices(arguments: argparse.Namespace) -> Choices:
         keys=None if arguments.api_keys in (None, EXISTING) else _read(Path(arguments.api_keys)),
         redis_url=arguments.redis_url,
     )
+
+
+def _is_redis_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _store(text: str) -> Store:

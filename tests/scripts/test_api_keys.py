@@ -68,6 +68,17 @@ def test_mistakes(tmp_path: Path, arguments: list[str], words: list[str]) -> Non
     assert (tmp_path / "keys.json").read_bytes() == before
 
 
+def test_a_key_for_metrics_is_for_no_model(tmp_path: Path) -> None:
+    """--metrics and --only contradict each other; neither is dropped in silence."""
+    file = ("--file", tmp_path / "keys.json")
+    process = run_script(
+        "api_keys", "create", "a", "--metrics", "--only", "digits", *file, cwd=tmp_path
+    )
+    assert process.returncode == 2
+    assert "not allowed with argument --metrics" in process.stderr
+    assert not (tmp_path / "keys.json").exists()
+
+
 def test_no_file_named(tmp_path: Path) -> None:
     """Without a file the sentence says how to name one; so it does without its folder."""
     process = run_script("api_keys", "list", cwd=tmp_path, env={"API_KEYS_FILE": ""})
