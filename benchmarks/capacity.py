@@ -201,9 +201,11 @@ def report(times: Times, *, rate: float, cores: int, core_hour: float) -> str:
 def main() -> None:
     """Print a line for each rate."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity")
-    parser.add_argument("--rates", type=float, nargs="+", default=[10, 1000, 100_000])
-    parser.add_argument("--model", default="mobilenet_v2")
-    parser.add_argument("--megapixels", type=float, default=1.2)
+    parser.add_argument(
+        "--rates", type=float, nargs="+", default=[10, 1000, 100_000], help="requests a second"
+    )
+    parser.add_argument("--model", default="mobilenet_v2", help="which measured model")
+    parser.add_argument("--megapixels", type=float, default=1.2, help="of each photo")
     parser.add_argument("--cores", type=int, default=4, help="processors of each machine")
     parser.add_argument("--core-hour", type=float, default=0.04, help="price of one for an hour")
     parser.add_argument("--results", type=Path, default=None, help="default: the newest")

@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     tell = actions.add_parser("list", parents=[file], help="one line for each key")
     tell.set_defaults(act=show)
     end = actions.add_parser("revoke", parents=[file], help="end a key")
-    end.add_argument("name")
+    end.add_argument("name", help="whose key")
     end.set_defaults(act=revoke)
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from model_config import PROJECT
 from scripts.command_line import UserError, run
 
 LOCKS = PROJECT / "deploy" / "docker"
+EPILOG = "Exit status: 1 when a vulnerability is known, 3 when the service did not answer."
 
 
 class NobodyAskedError(UserError):
@@ -23,6 +25,7 @@ class NobodyAskedError(UserError):
 
 def main() -> None:
     """Audit every lock; end with an error if a vulnerability is known, or if nobody could be asked."""
+    argparse.ArgumentParser(description=__doc__, epilog=EPILOG).parse_args()
     found = [finding for lock in sorted(LOCKS.glob("*.lock")) for finding in audit(lock)]
     for finding in sorted(set(found)):
         print(finding)

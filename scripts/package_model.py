@@ -40,7 +40,7 @@ def _arguments() -> argparse.Namespace:
         "--out", type=Path, default=Path("model.tar.gz"), help="default: %(default)s"
     )
     unpacking = commands.add_parser("unpack", help="a .tar.gz file -> a version")
-    unpacking.add_argument("archive", type=Path, metavar="ARCHIVE")
+    unpacking.add_argument("archive", type=Path, metavar="ARCHIVE", help="the .tar.gz file")
     unpacking.add_argument(
         "--base-path",
         type=Path,

@@ -49,8 +49,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--ingress-class", metavar="NAME", help="which controller (default: the cluster's default)"
     )
-    parser.add_argument("--router-image", default=ROUTER_IMAGE, metavar="IMAGE")
-    parser.add_argument("--model-server-image", default=SERVER_IMAGE, metavar="IMAGE")
+    parser.add_argument(
+        "--router-image",
+        default=ROUTER_IMAGE,
+        metavar="IMAGE",
+        help="what the router's pods run (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--model-server-image",
+        default=SERVER_IMAGE,
+        metavar="IMAGE",
+        help="what the model servers' pods run (default: %(default)s)",
+    )
     parser.add_argument(
         "--model-store",
         default="pvc://model-store",

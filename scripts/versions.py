@@ -91,7 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     for labelled in (promote, rollback, unlabel):
         labelled.add_argument("label", help="such as stable or canary")
     for waiting in (promote, rollback):
-        waiting.add_argument("--wait", type=float, default=120.0, metavar="SECONDS")
+        waiting.add_argument(
+            "--wait",
+            type=float,
+            default=120.0,
+            metavar="SECONDS",
+            help="how long for the model servers to follow (120)",
+        )
     _add_prune_and_compare(commands)
     return parser
 

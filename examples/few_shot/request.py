@@ -46,7 +46,13 @@ def _arguments() -> argparse.Namespace:
         "--model", metavar="NAME", default="fewshot", help="its table (default: fewshot)"
     )
     parser.add_argument("--url", help="the model server (default: where auto_cmd.py has put it)")
-    parser.add_argument("--pictures", type=Path, default=PICTURES, metavar="DIR")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        default=PICTURES,
+        metavar="DIR",
+        help="holds support/ and query/ (default: the example's own digits)",
+    )
     return parser.parse_args()
 
 

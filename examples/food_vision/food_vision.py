@@ -71,9 +71,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=5001)
-    parser.add_argument("--router", default="http://127.0.0.1:5000", help="the router's base URL")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=5001, help="the port to listen on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--router",
+        default="http://127.0.0.1:5000",
+        help="the router's base URL (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     print(f"food vision at http://{arguments.host}:{arguments.port}", flush=True)
     application = f"food_vision:create_app({arguments.router.rstrip('/')!r})"

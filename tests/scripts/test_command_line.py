@@ -80,3 +80,32 @@ def test_a_number_of_labels_begins_at_one(tmp_path: Path, script: str) -> None:
     process = run_script(f"{script}_sample_request", "-i", "any", "--top", "0", cwd=tmp_path)
     assert process.returncode == 2
     assert "'0' is not a whole number from 1 up" in process.stderr
+
+
+PROGRAMS = [
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob("scripts/*.py"), *ROOT.glob("examples/*/*.py"))
+    if "__main__" in path.read_text()
+]
+
+
+EXPLAINED = """
+import argparse, runpy, sys
+add = argparse.ArgumentParser.add_argument
+def checked(self, *names, **options):
+    assert options.get("help"), names
+    return add(self, *names, **options)
+argparse._ActionsContainer.add_argument = checked
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_option_is_explained(program: str) -> None:
+    """`--help` does nothing but tell, and each line of an option or argument goes on with what it means."""
+    explain = [sys.executable, "-c", EXPLAINED, program, "--help"]
+    process = subprocess.run(explain, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith("usage: ")
