@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,17 @@ def answer(status: int, content: Any) -> Response:  # noqa: ANN401 - JSON
     return Response(json.dumps(words), content_type="application/json")
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything else is said; gunicorn inherits it."""
+    try:
+        listener = socket.create_server((host, port))
+    except (OSError, OverflowError) as error:
+        reason = str(getattr(error, "strerror", error)).split(" (")[0].rstrip(".")
+        sys.exit(f"{host}:{port} cannot be listened on: {reason}; choose another --port or --host.")
+    listener.set_inheritable(True)
+    return listener
+
+
 def main() -> None:
     """Serve until stopped."""
     parser = argparse.ArgumentParser(
@@ -83,10 +95,11 @@ def main() -> None:
         help="the router's base URL (default: %(default)s)",
     )
     arguments = parser.parse_args()
+    listener = listen(arguments.host, arguments.port)
     print(f"food vision at http://{arguments.host}:{arguments.port}", flush=True)
     application = f"food_vision:create_app({arguments.router.rstrip('/')!r})"
     options = (
-        f"--bind={arguments.host}:{arguments.port}",
+        f"--bind=fd://{listener.fileno()}",
         f"--chdir={Path(__file__).parent}",
         *("--threads=8", "--log-level=warning", "--no-control-socket"),
     )
