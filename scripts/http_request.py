@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, cast
 
 import requests
+from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 
 from scripts.command_line import UserError
 
@@ -67,7 +68,9 @@ def ask(  # noqa: PLR0913 - what a request consists of
         raise UserError(f"{url} did not answer within {TIMEOUT_SECONDS:g} s.") from None
     except requests.ConnectionError:
         raise UserError(f"Nobody answers at {url}; {hint}.") from None
-    except (requests.RequestException, UnicodeError) as error:
+    except (InvalidSchema, InvalidURL, MissingSchema, UnicodeError):
+        raise UserError(f"'{url}' is no URL of a web server; write http://HOST:PORT.") from None
+    except requests.RequestException as error:
         raise UserError(f"'{url}' cannot be asked: {error}; {hint}.") from None
     return _answer(response, hint)
 

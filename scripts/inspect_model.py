@@ -37,7 +37,9 @@ def main() -> None:
     else:
         target = arguments.target
     if target.startswith(("http://", "https://")):
-        signatures = _served(ask(f"{target.rstrip('/')}/metadata", hint=HINT))
+        signatures = _served(
+            ask(f"{target.rstrip('/')}/metadata", hint=f"{HINT}, or name another URL")
+        )
         print_signatures(target, signatures)
         return
     for folder in _versions(Path(target)):

@@ -13,15 +13,16 @@ from scripts.command_line import UserError
 if TYPE_CHECKING:
     from model_config import ModelConfig
 
-HINT = "start it with `make run`, or name its address with --url"
+HINT = "start it with `make run`"
+HINT_WITH_URL = f"{HINT}, or name its address with --url"
 
 
-def model_server_url(config: ModelConfig) -> str:
+def model_server_url(config: ModelConfig, hint: str = HINT) -> str:
     """The first address of its model server; see `model_server_urls`."""
-    return model_server_urls(config)[0]
+    return model_server_urls(config, hint)[0]
 
 
-def model_server_urls(config: ModelConfig) -> tuple[str, ...]:
+def model_server_urls(config: ModelConfig, hint: str = HINT) -> tuple[str, ...]:
     """The addresses that the model's table names, else those that the running supervisor has written down.
 
     Raises:
@@ -33,8 +34,9 @@ def model_server_urls(config: ModelConfig) -> tuple[str, ...]:
         case {"upstream": [_, *_] as urls}:
             return tuple(map(str, urls))
         case {"problem": str(problem)}:
-            raise UserError(f"Model '{config.name}' is not served: {problem}")
-    raise UserError(f"Nobody has written down where model '{config.name}' is served; {HINT}.")
+            reason = problem.removeprefix(f"Model '{config.name}': ")
+            raise UserError(f"Model '{config.name}' is not served: {reason}")
+    raise UserError(f"Model '{config.name}' is not served now; {hint}.")
 
 
 def _placement() -> dict[str, object]:

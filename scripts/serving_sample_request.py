@@ -24,7 +24,7 @@ from scripts.command_line import (
     whole_number,
 )
 from scripts.http_request import ask
-from scripts.model_server import HINT, model_server_url
+from scripts.model_server import HINT_WITH_URL, model_server_url
 from scripts.sample_image import print_labels, read_image
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def main() -> None:
     else:
         pixels = preprocessed(read_image(arguments.image), config)
         request = {"signature_name": "serving_default", "instances": [pixels.tolist()]}
-    url = arguments.url or model_server_url(config)
+    url = arguments.url or model_server_url(config, HINT_WITH_URL)
     predict = f"{url.rstrip('/')}/v1/models/{config.servable}:predict"
-    answer = ask(predict, hint=HINT, json=request)
+    answer = ask(predict, hint=HINT_WITH_URL, json=request)
     for number, labels in enumerate(decoded(answer, config, arguments.top or config.top)):
         if number:
             print()

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from scripts.command_line import UserError, add_models_argument, pick_model, read_models, run
 from scripts.http_request import ask
-from scripts.model_server import HINT, model_server_url
+from scripts.model_server import HINT_WITH_URL, model_server_url
 from scripts.sample_image import read_image
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
@@ -27,7 +27,7 @@ def main() -> None:
     """Teach, ask, teach one more, ask again."""
     arguments = _arguments()
     config = pick_model(read_models(arguments.models), arguments.model)
-    server = (arguments.url or model_server_url(config)).rstrip("/")
+    server = (arguments.url or model_server_url(config, HINT_WITH_URL)).rstrip("/")
     url = f"{server}/v1/models/{config.servable}:predict"
     *first, added = _folders(arguments.pictures / "support")
     queries = sorted((arguments.pictures / "query").iterdir())
@@ -91,7 +91,7 @@ def web_safe_base64(picture: Path) -> str:
 
 def _outputs(url: str, signature: str, inputs: object) -> dict[str, Any]:
     """Ask in TensorFlow Serving's column form."""
-    answer = ask(url, hint=HINT, json={"signature_name": signature, "inputs": inputs})
+    answer = ask(url, hint=HINT_WITH_URL, json={"signature_name": signature, "inputs": inputs})
     return cast(dict[str, Any], cast(dict[str, Any], answer)["outputs"])
 
 

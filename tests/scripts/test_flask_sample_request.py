@@ -72,7 +72,8 @@ def test_a_failure_is_told_in_the_servers_own_words(
 def test_a_bad_url_is_one_sentence(tmp_path: Path, url: str) -> None:
     """What is no address of an HTTP server is told, not raised."""
     process = run_script("flask_sample_request", "-i", DIGIT, "--url", url, cwd=tmp_path)
-    assert_one_sentence(process, "--url")
+    assert_one_sentence(process, url, "write http://HOST:PORT")
+    assert "make run" not in process.stderr
 
 
 def test_the_key_is_sent_where_there_is_one(tmp_path: Path) -> None:

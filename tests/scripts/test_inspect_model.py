@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.processes import free_port
 from tests.scripts.answering import answering
 from tests.scripts.running import assert_one_sentence, run_script
 
@@ -52,6 +53,14 @@ def test_another_servers_answer_is_one_sentence(tmp_path: Path) -> None:
     with answering(200, "{}") as url:
         process = run_script("inspect_model", url, cwd=tmp_path)
     assert_one_sentence(process, "no model server's metadata")
+
+
+def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    """The hint names no option that this program lacks."""
+    url = f"http://127.0.0.1:{free_port()}/v1/models/digits"
+    process = run_script("inspect_model", url, cwd=tmp_path)
+    assert_one_sentence(process, url, "make run", "another URL")
+    assert "--url" not in process.stderr
 
 
 def test_a_folder_without_a_saved_model_is_one_sentence(tmp_path: Path) -> None:

@@ -105,8 +105,9 @@ def test_the_supervisors_placement_is_followed(models: Path, tmp_path: Path) -> 
         process = run_script(*arguments, cwd=tmp_path, env=env)
     assert process.stdout == "0.700000  dog  (1)\n"
 
-    placement.write_text(json.dumps({"tiny": {"problem": "No weights."}}))
-    assert_one_sentence(run_script(*arguments, cwd=tmp_path, env=env), "No weights.")
+    placement.write_text(json.dumps({"tiny": {"problem": "Model 'tiny': no weights."}}))
+    process = run_script(*arguments, cwd=tmp_path, env=env)
+    assert_one_sentence(process, "Model 'tiny' is not served: no weights.")
 
 
 def test_an_image_that_is_none_is_one_sentence(models: Path, tmp_path: Path) -> None:

@@ -138,7 +138,10 @@ def test_pruning_spares_what_is_needed(versions: Versions) -> None:
         (("rollback", "colours", "stable"), "had the label 'stable' before"),
         (("unlabel", "colours", "stable"), "no label 'stable'"),
         (("prune", "colours", "--keep", "0"), "at least one"),
-        (("compare", "colours", "1", "2", "nowhere"), "written down where"),
+        (
+            ("compare", "colours", "1", "2", "nowhere"),
+            "'colours' is not served now; start it with `make run`.",
+        ),
     ],
 )
 def test_mistakes_are_sentences(
