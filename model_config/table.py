@@ -73,7 +73,7 @@ class Table:
             support_set=self._yes_no("support_set"),
         )
         if config.input_size is None and ":" not in config.preprocess:
-            raise self._wrong("input_size", "is needed: [height, width] in pixels")
+            raise self._wrong("input_size", "this key is needed; write [height, width] in pixels")
         if config.support_set and (":" in config.preprocess or ":" in config.decode):
             raise self._wrong("support_set", "goes without functions of your own; remove them")
         return config
@@ -82,7 +82,7 @@ class Table:
         return f"{self.path}, table [{self.name}]" + (f", key '{key}'" if key else "")
 
     def _wrong(self, key: str, what: str) -> ConfigError:
-        return ConfigError(f"{self._where(key)}: {what}.")
+        return ConfigError(f"{self._where(key)}: {what}{'' if what.endswith('?') else '.'}")
 
     def _check_name(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):

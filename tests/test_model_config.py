@@ -140,7 +140,7 @@ MISTAKES = {
     "[m]\narchitecture_options = { alpha = 1 }\ninput_size = [8, 8]": "needs 'architecture'",
     "[m]\narchitecture = 'MobileNet'\narchitecture_options = 3": "write a table",
     "[m]\nweights = 'imagenet'\ninput_size = [8, 8]": "'imagenet' needs 'architecture'",
-    "[m]\nlabels = ['a']": "key 'input_size': is needed",
+    "[m]\nlabels = ['a']": "key 'input_size': this key is needed; write",
     "[m]\ninput_size = [8]": "write [height, width]",
     "[m]\ninput_size = [0, 8]": "write [height, width]",
     "[m]\ninput_size = [8.0, 8]": "write [height, width]",
@@ -178,6 +178,7 @@ def test_a_mistake_is_named(load: Load, tmp_path: Path, text: str, sentence: str
     assert sentence in message
     assert str(tmp_path / "models.toml") in message
     assert "\n" not in message.removesuffix(".")
+    assert not message.endswith("?.")
 
 
 @pytest.mark.parametrize(
