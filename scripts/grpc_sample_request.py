@@ -81,10 +81,12 @@ def predicted_scores(
         try:
             response = stub.Predict(request, timeout=TIMEOUT_SECONDS)
         except grpc.RpcError as error:
-            raise UserError(
-                f"{server} answered {error.code().name}: {error.details()}; start a model server "
-                "with --port, and name its address with --server"
-            ) from None
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                raise UserError(
+                    f"Nobody answers at {server}; start a model server with --port, or name its gRPC port with --server."
+                ) from None
+            reason = (error.details() or error.code().name).strip().splitlines()[0]
+            raise UserError(f"{server} answered {error.code().name}: {reason}") from None
     return _only_row(response.outputs, config.servable)
 
 

@@ -71,7 +71,7 @@ def test_a_server_that_does_not_answer_is_told(tmp_path: Path) -> None:
         *("--server", "127.0.0.1:1"),
         cwd=tmp_path,
     )
-    assert_one_sentence(done, "127.0.0.1:1", "UNAVAILABLE", "--server")
+    assert_one_sentence(done, "Nobody answers at 127.0.0.1:1;", "--server")
 
 
 @pytest.mark.tensorflow
@@ -84,3 +84,16 @@ def test_a_version_label_is_sent_along(server: ModelServer) -> None:
         cwd=server.program.log.parent,
     )
     assert_one_sentence(done, "Unrecognized servable version label: nobody")
+    assert "--port" not in done.stderr
+
+
+@pytest.mark.tensorflow
+def test_a_file_that_is_no_image_is_told_as_such(server: ModelServer) -> None:
+    """What the graph says of it is one line, and does not advise to start the server that has just answered."""
+    done = run_script(
+        *("grpc_sample_request", "-i", "models.toml", "--models", "models.toml"),
+        *("--server", f"127.0.0.1:{server.grpc_port}"),
+        cwd=server.program.log.parent,
+    )
+    assert_one_sentence(done, "INVALID_ARGUMENT", "image")
+    assert "--port" not in done.stderr
