@@ -76,7 +76,7 @@ class PredictionTable:
         rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
         if text and (not rows or rows[0] != self._header):
             raise UserError(
-                f"{path} is not a table of this kind and --top; delete it, or name another with --out."
+                f"{path} holds something else, or was made with another --top; delete it, or name another with --out."
             )
         return [row for row in rows[1:] if len(row) == len(self._header) and not row[1]]
 

@@ -57,8 +57,10 @@ def unpack(archive: Path, base_path: Path, *, version: str | None = None) -> Pat
             _check_room(file, archive, base_path)
             write = partial(_extract, file, members)
             return write_version(base_path, write, version=version or top)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise UserError(f"{archive} is no whole archive: {error}.") from None
+    except (tarfile.TarError, EOFError, zlib.error):
+        raise UserError(
+            f"{archive} is no tar archive, or not whole; pack or copy it again."
+        ) from None
     except OSError as error:
         raise UserError(f"{archive} cannot be unpacked: {error.strerror or error}.") from None
 

@@ -147,6 +147,7 @@ def test_the_newest_version_of_a_table_is_packed(tmp_path: Path) -> None:
         (["pack", "nowhere"], "is no version"),
         (["unpack", "none.tar.gz", "--base-path", "x"], "No such file"),
         (["unpack", "none.tar.gz"], "--model"),
+        (["unpack", __file__, "--base-path", "x"], "is no tar archive"),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path: Path, arguments: list[str], words: str) -> None:
