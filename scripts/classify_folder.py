@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from scripts.command_line import UserError, run, whole_number
+from scripts.command_line import UserError, counted, run, whole_number
 from scripts.http_request import BusyError, KeyRefusedError, ask, key_header
 from scripts.photo_folders import find_pictures
 from scripts.prediction_table import Prediction, PredictionTable
@@ -37,14 +37,16 @@ def main() -> None:
     with PredictionTable(arguments.out, top=arguments.top) as table:
         left = [picture for picture in pictures if not table.has(_name(picture, arguments))]
         print(
-            f"{len(pictures)} pictures, {len(pictures) - len(left)} of them done before", flush=True
+            f"{counted(len(pictures), 'picture')}, {len(pictures) - len(left)} of them done before",
+            flush=True,
         )
         progress = TimeLeft(len(left), "pictures")
         for prediction in _predictions(left, url, arguments):
             table.add(prediction)
             progress.step(f"{table.failures} failed" if table.failures else "")
     print(
-        f"{len(pictures)} lines in {arguments.out}, {table.failures} of them failures", flush=True
+        f"{counted(len(pictures), 'line')} in {arguments.out}, {counted(table.failures, 'failure')} among them",
+        flush=True,
     )
 
 

@@ -84,6 +84,11 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 picture`, `2 pictures`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def read_models(path: Path | None) -> Deployment:
     """Read the models file that `--models` named, or the default one."""
     return load_deployment(path.resolve() if path else models_file())

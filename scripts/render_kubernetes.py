@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model_config import PROJECT, ConfigError
-from scripts.command_line import UserError, add_models_argument, read_models, run
+from scripts.command_line import UserError, add_models_argument, counted, read_models, run
 from scripts.kubernetes.cluster import STORES, Choices, Store, plan_cluster
 from scripts.kubernetes.folders import write_manifests
 from scripts.kubernetes.router import KEYS_SECRET
@@ -28,7 +28,7 @@ def main() -> None:
     cluster = plan_cluster(read_models(arguments.models), _choices(arguments))
     write_manifests(cluster, arguments.out)
     print(
-        f"{len(cluster.models)} models are in {arguments.out}; docs/kubernetes.md says how to apply them."
+        f"{arguments.out} holds {counted(len(cluster.models), 'model')}; docs/kubernetes.md says how to apply them."
     )
 
 

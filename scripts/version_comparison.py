@@ -14,7 +14,7 @@ from flask_server.errors import RouterError
 from flask_server.images import ImageReader
 from flask_server.preprocessing import CONVENTIONS
 from flask_server.resizing import resized_pixels
-from scripts.command_line import UserError
+from scripts.command_line import UserError, counted
 from scripts.http_request import ask
 from scripts.model_server import HINT, model_server_url
 from scripts.sample_image import read_image
@@ -76,7 +76,7 @@ def compare(config: ModelConfig, before: str, after: str, folder: Path, *, least
     if not pairs:
         raise UserError(f"{folder} holds no image that could be read.")
     agreement = sum(pair.agree for pair in pairs) / len(pairs)
-    print(f"{len(pairs)} images, {agreement:.1%} with the same best label")
+    print(f"{counted(len(pairs), 'image')}, {agreement:.1%} with the same best label")
     shifts = [pair.shift for pair in pairs]
     print(
         f"largest shift of a score: median {statistics.median(shifts):.4f}, {max(shifts):.4f} at most"

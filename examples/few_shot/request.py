@@ -15,7 +15,14 @@ from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from scripts.command_line import UserError, add_models_argument, pick_model, read_models, run
+from scripts.command_line import (
+    UserError,
+    add_models_argument,
+    counted,
+    pick_model,
+    read_models,
+    run,
+)
 from scripts.http_request import ask
 from scripts.model_server import HINT_WITH_URL, model_server_url
 from scripts.sample_image import read_image
@@ -74,7 +81,9 @@ def _teach(url: str, folders: list[Path], *, overwrite: bool) -> None:
         "support_version": time.time_ns(),
     }
     held = _outputs(url, "set_support_set", inputs)
-    print(f"taught {', '.join(folder.name for folder in folders)}: {len(held['labels'])} pictures")
+    print(
+        f"taught {', '.join(folder.name for folder in folders)}: {counted(len(held['labels']), 'picture')}"
+    )
 
 
 def _ask(url: str, queries: list[Path]) -> None:

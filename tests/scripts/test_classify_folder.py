@@ -108,7 +108,7 @@ def test_each_picture_has_a_line(folder: Path, tmp_path: Path) -> None:
     assert table["below/two.png"]["name_1"] == "a,b\n2"
     assert table["below/two.png"]["score_1"] == "0.500000"
     assert "damaged or truncated" in table["damaged.gif"]["error"]
-    assert "3 lines in predictions.csv, 1 of them failures" in process.stdout
+    assert "3 lines in predictions.csv, 1 failure among them" in process.stdout
 
 
 def test_a_second_run_asks_only_for_what_is_missing(folder: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.command_line import command_to_type
+from scripts.command_line import command_to_type, counted
 from tests.processes import ROOT
 from tests.scripts.running import assert_one_sentence, run_script
 
@@ -109,3 +109,8 @@ def test_every_option_is_explained(program: str) -> None:
     process = subprocess.run(explain, cwd=ROOT, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     assert process.stdout.startswith("usage: ")
+
+
+def test_one_is_not_told_as_several() -> None:
+    """A count goes with the noun that it counts."""
+    assert [counted(n, "picture") for n in (0, 1, 2)] == ["0 pictures", "1 picture", "2 pictures"]
