@@ -14,9 +14,11 @@ from flask_server.errors import RouterError
 from flask_server.images import ImageReader
 from flask_server.preprocessing import CONVENTIONS
 from flask_server.resizing import resized_pixels
+from scripts.client_side import FORMATS, MAX_PIXELS
 from scripts.command_line import UserError, counted
 from scripts.http_request import ask
 from scripts.model_server import HINT, model_server_url
+from scripts.photo_folders import find_pictures
 from scripts.sample_image import read_image
 from scripts.served_versions import label_version, model_url
 
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
     from model_config import ModelConfig
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
-MAX_PIXELS = 100_000_000
 _MOST_LINES = 10
 
 
@@ -72,7 +72,7 @@ def compare(config: ModelConfig, before: str, after: str, folder: Path, *, least
     """
     server = model_server_url(config)
     urls = [_version_url(server, config, name) for name in (before, after)]
-    pairs = list(_pairs(config, urls, _images(folder)))
+    pairs = list(_pairs(config, urls, find_pictures(folder)))
     if not pairs:
         raise UserError(f"{folder} holds no image that could be read.")
     agreement = sum(pair.agree for pair in pairs) / len(pairs)
@@ -111,12 +111,6 @@ def _version_url(server: str, config: ModelConfig, name: str) -> str:
     if version is None:
         raise UserError(f"No version of '{config.name}' that is served bears the label '{name}'.")
     return f"{model_url(server, config.servable)}/versions/{version}"
-
-
-def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}.")
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _pairs(config: ModelConfig, urls: list[str], images: list[Path]) -> Iterable[Pair]:

@@ -165,17 +165,20 @@ def test_a_server_that_does_not_follow(versions: Versions, toy: ToyModelServer) 
 
 
 def test_comparing(versions: Versions, toy: ToyModelServer, tmp_path: Path) -> None:
-    """Agreement, shifts and times over a folder; what is no image is left out; too little agreement fails."""
+    """Agreement, shifts and times over a folder; a damaged image is left out; too little agreement fails."""
     toy.model.labels = {"stable": 1}
     (tmp_path / "images" / "below").mkdir(parents=True)
     (tmp_path / "images" / "a.png").write_bytes(encoded((250, 10, 10)))
     (tmp_path / "images" / "below" / "b.jpg").write_bytes(encoded((10, 250, 10), "JPEG"))
+    (tmp_path / "images" / "c.ppm").write_bytes(encoded((10, 10, 250), "PPM"))
+    (tmp_path / "images" / "damaged.gif").write_text("no image")
     (tmp_path / "images" / "notes.txt").write_text("no image")
     compare = ("compare", "colours", "stable", "2", str(tmp_path / "images"))
     status, told = versions(*compare, "--least-agreement", "1")
     assert status == 0
-    assert "2 images, 100.0% with the same best label" in told
-    assert "notes.txt is left out" in told
+    assert "3 images, 100.0% with the same best label" in told
+    assert "damaged.gif is left out" in told
+    assert "notes.txt" not in told
     toy.model.reversed_version = 2
     status, told = versions(*compare, "--least-agreement", "0.9")
     assert (status, "a.png: red 0.980 -> blue 0.980" in told) == (1, True)
