@@ -1,4 +1,4 @@
-"""TensorFlow Serving's flags, and three of our own.
+"""TensorFlow Serving's flags, and two of our own (marked "ours").
 
 Every flag of `tensorflow_model_server` is accepted. Those without effect here are named once, in
 the log, when they are set.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from serving.batching_parameters import BatchingParameters
 from serving.config_file import batching_parameters, metrics_path, served_models
 from serving.errors import InvalidArgument
-from serving.flags import parse_flags
+from serving.flags import Flags, parse_flags
 from tests.processes import ROOT
 
 if TYPE_CHECKING:
@@ -53,6 +55,18 @@ def test_threads_are_as_many_as_the_cpus_it_may_use() -> None:
 def test_switches(argument: str, value: bool) -> None:  # a parameter of the test
     """A switch may stand alone or say true or false."""
     assert parse_flags([argument]).enable_batching is value
+
+
+def test_our_own_flags_are_told_from_the_real_servers(capsys: pytest.CaptureFixture[str]) -> None:
+    """--help marks as many as it announces, and docs/model-server.md describes the same."""
+    with pytest.raises(SystemExit):
+        parse_flags(["--help"])
+    assert "and two of our own" in capsys.readouterr().out
+    ours = {flag.name for flag in fields(Flags) if "(ours)" in flag.metadata["help"]}
+    page = (ROOT / "docs" / "model-server.md").read_text()
+    section = page.partition("\n## Flags\n")[2].partition("\n## ")[0]
+    assert len(ours) == 2
+    assert ours == set(re.findall(r"^\| `--(\w+)`", section, re.MULTILINE))
 
 
 def test_flags_without_effect_are_known_by_name() -> None:
