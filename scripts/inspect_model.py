@@ -24,7 +24,7 @@ EPILOG = """\
 examples:
   inspect_model.py saved_models/digits                          every version under a base path
   inspect_model.py saved_models/digits/1                        one version
-  inspect_model.py http://127.0.0.1:9000/v1/models/digits       a served model
+  inspect_model.py http://127.0.0.1:9002/v1/models/digits       a served model
   inspect_model.py --model digits                               the base path of a table of the models file
 """
 
