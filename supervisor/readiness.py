@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -9,14 +10,24 @@ from typing import Any
 from urllib.parse import quote
 
 ASK_SECONDS = 2.0
+NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
+"""Nobody there; no JSON; and what a server that is killed while it answers, or one of another protocol, leaves."""
 
 
 def available_versions(url: str, servable: str) -> tuple[int, ...]:
     """Versions of a servable that a model server has ready, newest first; none if it does not answer."""
-    status = _get(f"{url}/v1/models/{quote(servable, safe='')}")
-    rows = status.get("model_version_status", []) if isinstance(status, dict) else []
-    ready = (int(row["version"]) for row in rows if row.get("state") == "AVAILABLE")
-    return tuple(sorted(ready, reverse=True))
+    match _get(f"{url}/v1/models/{quote(servable, safe='')}"):
+        case {"model_version_status": [*rows]}:
+            return tuple(sorted((v for row in rows for v in _available(row)), reverse=True))
+    return ()
+
+
+def _available(row: object) -> tuple[int, ...]:
+    """The version of one row of a status, if it can be asked."""
+    match row:
+        case {"version": str(version), "state": "AVAILABLE"} if version.isdecimal():
+            return (int(version),)
+    return ()
 
 
 def router_models(url: str) -> set[str] | None:
@@ -31,18 +42,14 @@ def router_models(url: str) -> set[str] | None:
 
 def _get(url: str) -> Any:  # noqa: ANN401 - JSON
     try:
-        with urllib.request.urlopen(url, timeout=ASK_SECONDS) as response:  # noqa: S310 - http(s) from the plan
+        with _open(url) as response:
             return json.load(response)
-    except urllib.error.HTTPError as answer:
-        return _json_or_none(answer)
-    except (OSError, ValueError):
+    except NO_ANSWER:
         return None
 
 
-def _json_or_none(answer: urllib.error.HTTPError) -> Any:  # noqa: ANN401 - JSON
-    """What was answered together with a status above 399."""
-    with answer:
-        try:
-            return json.load(answer)
-        except (OSError, ValueError):
-            return None
+def _open(url: str) -> Any:  # noqa: ANN401 - a response, which urllib types loosely
+    try:
+        return urllib.request.urlopen(url, timeout=ASK_SECONDS)  # noqa: S310 - http(s) from the plan
+    except urllib.error.HTTPError as answer:  # a status above 399 has a body, too
+        return answer
