@@ -13,6 +13,9 @@ ASK_SECONDS = 2.0
 NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
 """Nobody there; no JSON; and what a server that is killed while it answers, or one of another protocol, leaves."""
 
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks directly: `http_proxy` is for the world outside, and what is asked here are the supervisor's own programs."""
+
 
 def available_versions(url: str, servable: str) -> tuple[int, ...]:
     """Versions of a servable that a model server has ready, newest first; none if it does not answer."""
@@ -50,6 +53,6 @@ def _get(url: str) -> Any:  # noqa: ANN401 - JSON
 
 def _open(url: str) -> Any:  # noqa: ANN401 - a response, which urllib types loosely
     try:
-        return urllib.request.urlopen(url, timeout=ASK_SECONDS)  # noqa: S310 - http(s) from the plan
+        return _OPENER.open(url, timeout=ASK_SECONDS)
     except urllib.error.HTTPError as answer:  # a status above 399 has a body, too
         return answer

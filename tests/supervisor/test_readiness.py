@@ -51,6 +51,13 @@ def test_versions_are_read_whatever_the_status(status: str) -> None:
         assert available_versions(url, "m") == (3,)
 
 
+def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that names a proxy for the world outside changes nothing between the programs here."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with saying(http(STATUS)) as url:
+        assert available_versions(url, "m") == (3,)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
