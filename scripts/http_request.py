@@ -9,12 +9,15 @@ import requests
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 
 from scripts.command_line import UserError
+from supervisor.ports import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 TIMEOUT_SECONDS = 60.0
+WITHOUT_PROXY = {"http": "", "https": ""}
+"""For this machine's own servers, which no proxy reaches; elsewhere the environment decides (http_proxy, no_proxy, …)."""
 
 
 class BusyError(UserError):
@@ -63,6 +66,7 @@ def ask(  # noqa: PLR0913 - what a request consists of
             params=params,
             headers=headers,
             timeout=TIMEOUT_SECONDS,
+            proxies=WITHOUT_PROXY if is_local(url) else None,
         )
     except requests.Timeout:
         raise UserError(f"{url} did not answer within {TIMEOUT_SECONDS:g} s.") from None
@@ -70,7 +74,7 @@ def ask(  # noqa: PLR0913 - what a request consists of
         raise UserError(f"Nobody answers at {url}; {hint}.") from None
     except (InvalidSchema, InvalidURL, MissingSchema, UnicodeError):
         raise UserError(f"'{url}' is no URL of a web server; write http://HOST:PORT.") from None
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:
         raise UserError(f"'{url}' cannot be asked: {error}; {hint}.") from None
     return _answer(response, hint)
 

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from scripts.command_line import UserError
+from scripts.http_request import ask
+from tests.processes import free_port
+from tests.scripts.answering import answering
+
+
+def test_this_machine_is_asked_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy in the environment is not asked for what runs on this machine."""
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    with answering(200, '["well"]') as url:
+        assert ask(url, hint="start it") == ["well"]
+
+
+def test_other_machines_are_asked_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A router elsewhere may be reachable through the proxy alone."""
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with answering(200, '["the proxy answers"]') as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        assert ask("http://router.invalid:5000", hint="start it") == ["the proxy answers"]
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://[::1", "router", "http://\u2024\u2024/"])
+def test_what_is_no_url_is_said(url: str) -> None:
+    """Whatever cannot be asked is one sentence."""
+    with pytest.raises(UserError, match=r"cannot be asked: .*; name another"):
+        ask(url, hint="name another")
