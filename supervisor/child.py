@@ -48,6 +48,7 @@ class Child:
         """When it is to be started again, on the monotonic clock; None while it runs."""
         self._console = console
         self._process: subprocess.Popen[bytes] | None = None
+        self._last_status: int | None = None
         self._pump: threading.Thread | None = None
         self._started_at = 0.0
         self._deaths = 0
@@ -67,7 +68,7 @@ class Child:
     @property
     def exit_status(self) -> int | None:
         """As `subprocess` tells it: None while it runs, -N after signal N."""
-        return self._process.poll() if self._process else None
+        return self._process.poll() if self._process else self._last_status
 
     def start(self) -> None:
         """Start the process in a group of its own, so that a Ctrl-C of the terminal reaches only us."""
@@ -87,7 +88,7 @@ class Child:
 
     def bury(self) -> None:
         """After its end: remove what is left of its group, hear its last lines, plan the restart or give up."""
-        self._signal_group(signals.SIGKILL)
+        self._end_group()
         reason = self.last_words()
         if time.monotonic() - self._started_at > STEADY_SECONDS:
             self._deaths = 0
@@ -118,15 +119,17 @@ class Child:
         if self._process:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=seconds)
-            self._signal_group(signals.SIGKILL)
-            self._process.wait()
+            self._end_group()
         if self._pump:
             self._pump.join(timeout=2)
 
-    def _signal_group(self, number: signals.Signals) -> None:
+    def _end_group(self) -> None:
+        """Kill whatever is left of its group, and forget its id: it may be another program's from now on."""
         if self._process:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+                os.killpg(self._process.pid, signals.SIGKILL)
+            self._last_status = self._process.wait()
+            self._process = None
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         if process.stdout is None:

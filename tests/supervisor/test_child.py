@@ -150,6 +150,22 @@ def test_bury_removes_the_rest_of_the_group(console: Console, tmp_path: Path) ->
     )
 
 
+def test_a_buried_process_is_never_signalled_again(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its end a process id may become another program's, so stopping kills no group; the status is kept."""
+    child = child_of(console, "raise SystemExit(3)")
+    child.start()
+    wait_for_end(child)
+    child.bury()
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda pid, _: killed.append(pid))
+    child.stop(seconds=0)
+    console.close()
+    assert killed == []
+    assert child.exit_status == 3
+
+
 def _alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
