@@ -25,6 +25,7 @@ TETHER = Path(__file__).with_name("tether.py")
 RESTART_DELAYS_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0)
 STEADY_SECONDS = 30.0
 """A child that lived this long has recovered: its earlier deaths are forgotten."""
+START_AGAIN_SECONDS = 5.0
 LINES_KEPT = 20
 
 
@@ -70,10 +71,32 @@ class Child:
         """As `subprocess` tells it: None while it runs, -N after signal N."""
         return self._process.poll() if self._process else self._last_status
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ran until now and is to be buried."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> None:
-        """Start the process in a group of its own, so that a Ctrl-C of the terminal reaches only us."""
+        """Start the process; where the system has no room for one now, say so and plan another attempt."""
         self.restart_at = None
         self._started_at = time.monotonic()
+        try:
+            self._start()
+        except (OSError, RuntimeError) as error:  # a process or a thread too many
+            self._console.line(
+                self.name,
+                f"cannot be started ({error}); it is tried again in {START_AGAIN_SECONDS:g} s",
+            )
+            self.stop(seconds=0)
+            self.restart_at = time.monotonic() + START_AGAIN_SECONDS
+
+    def start_when_due(self) -> None:
+        """Start it if that is planned for now."""
+        if self.restart_at is not None and time.monotonic() >= self.restart_at:
+            self.start()
+
+    def _start(self) -> None:
+        """Start the process in a group of its own, so that a Ctrl-C of the terminal reaches only us."""
         self._process = subprocess.Popen(  # noqa: S603 - commands are made by plan.py, never by a shell
             [sys.executable, str(TETHER), str(os.getpid()), *self.command.arguments],
             cwd=PROJECT,
@@ -83,8 +106,9 @@ class Child:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self._pump = threading.Thread(target=self._listen, args=(self._process,), daemon=True)
-        self._pump.start()
+        pump = threading.Thread(target=self._listen, args=(self._process,), daemon=True)
+        pump.start()
+        self._pump = pump
 
     def bury(self) -> None:
         """After its end: remove what is left of its group, hear its last lines, plan the restart or give up."""

@@ -95,14 +95,12 @@ class Supervisor:
     # -- keeping alive -----------------------------------------------------------------------------------------
 
     def _keep_alive(self) -> None:
-        for child in (*self._servers.values(), *filter(None, [self._router])):
-            if child.given_up:
-                continue
-            if child.restart_at is not None:
-                if time.monotonic() >= child.restart_at:
-                    child.start()
-            elif child.exit_status is not None:
+        kept = (*self._servers.values(), *filter(None, [self._router]))
+        for child in kept:
+            if child.has_ended:
                 self._bury(child)
+        for child in (*kept, *self._preparing):
+            child.start_when_due()
 
     def _bury(self, child: Child) -> None:
         status = child.exit_status
@@ -150,7 +148,7 @@ class Supervisor:
             while waiting and len(running) < PREPARED_AT_ONCE:
                 running.append((waiting[0], self._start_preparing(waiting.pop(0)[0])))
             self._tick()
-            for job in [job for job in running if job[1].exit_status is not None]:
+            for job in [job for job in running if job[1].has_ended]:
                 running.remove(job)
                 self._prepared(*job)
 

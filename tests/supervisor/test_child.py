@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from supervisor import child as child_module
 from supervisor.child import RESTART_DELAYS_SECONDS, TETHER, Child, Command
 from supervisor.console import Console
 from tests.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Terminal(io.StringIO):
@@ -148,6 +155,44 @@ def test_bury_removes_the_rest_of_the_group(console: Console, tmp_path: Path) ->
     wait_until(
         lambda: not _alive(int(pid_file.read_text())), seconds=5, what="the grandchild is gone"
     )
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        (subprocess.Popen, BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")),
+        (threading.Thread, RuntimeError("can't start new thread")),
+    ],
+)
+def test_what_cannot_be_started_now_is_started_later(
+    console: Console,
+    stream: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+    what: type,
+    error: Exception,
+) -> None:
+    """Without room for a process or its thread, a sentence says so, nothing is left, and it is tried again."""
+    monkeypatch.setattr(child_module, "START_AGAIN_SECONDS", 0.0)
+    child = child_of(console, "print('here')")
+    with monkeypatch.context() as without_room:
+        start = "__init__" if what is subprocess.Popen else "start"
+        without_room.setattr(what, start, _raising(error))
+        child.start()
+    assert child.pid is None
+    assert not child.has_ended
+    assert f"cannot be started ({error}); it is tried again" in stream.getvalue()
+    child.start_when_due()
+    wait_for_end(child)
+    assert child.last_words() == "here"
+    child.stop(seconds=0)
+    console.close()
+
+
+def _raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
 
 
 def test_a_buried_process_is_never_signalled_again(
