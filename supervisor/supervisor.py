@@ -56,6 +56,7 @@ class Supervisor:
         self._preparing: list[Child] = []
         self._router: Child | None = None
         self._problems: dict[str, str] = {}
+        self._placed = True
         for name in (model.name for model in plan.models):
             console.reserve(name)
 
@@ -82,7 +83,7 @@ class Supervisor:
         if isinstance(wish, Reload):
             self._reload_wanted = True
         self._keep_alive()
-        self._follow_versions()
+        self._follow()
 
     def _wait_until(self, condition: Callable[[], bool], seconds: float = READY_SECONDS) -> bool:
         deadline = time.monotonic() + seconds
@@ -180,12 +181,14 @@ class Supervisor:
             self._servers[server.url] = child
             child.start()
 
-    def _follow_versions(self) -> None:
-        """Tell the model servers which versions to load, as people move labels and add versions."""
+    def _follow(self) -> None:
+        """Each second: tell the model servers which versions to load, as people move labels and add versions."""
         if time.monotonic() > self._followed + FOLLOW_SECONDS:
             self._followed = time.monotonic()
             for config in self._configs.values():
                 config.follow()
+            if not self._placed:
+                self._place()
 
     def _all_ready(self) -> bool:
         return all(
@@ -218,10 +221,17 @@ class Supervisor:
         return self.options.state_dir / state_files.PLACEMENT
 
     def _place(self) -> None:
-        """Write down where each model is, and let a running router read it."""
+        """Write down where each model is, and let a running router read it; what fails is tried again each second."""
         placement = {model.name: self._placement(model) for model in self.plan.models}
         placement |= {name: {"problem": NOT_CHOSEN} for name in self.plan.left_out}
-        state_files.write_placement(self._placement_file, placement)
+        try:
+            state_files.write_placement(self._placement_file, placement)
+        except OSError as error:  # a full disk
+            if self._placed:
+                self._console.say(f"{self._placement_file} cannot be written: {error.strerror}")
+            self._placed = False
+            return
+        self._placed = True
         if self._router:
             self._router.signal(signal.SIGHUP)
 

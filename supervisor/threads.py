@@ -29,8 +29,11 @@ def thread_flags(models: Iterable[ModelConfig], given: Iterable[str]) -> tuple[s
 
 
 def _newest_bytes(base_path: Path) -> int:
-    """Size of the newest version on disk; 0 if there is none."""
+    """Size of the newest version on disk; 0 if there is none, or it cannot be looked at."""
     folders = list(version_folders(base_path).values())
     if not folders:
         return 0
-    return sum(file.stat().st_size for file in folders[-1].rglob("*") if file.is_file())
+    try:
+        return sum(file.stat().st_size for file in folders[-1].rglob("*") if file.is_file())
+    except OSError:  # it is being removed
+        return 0

@@ -41,6 +41,18 @@ def test_who_says_something_about_threads_decides(tmp_path: Path) -> None:
     assert thread_flags([small], ["--enable_batching"]) == ONE
 
 
+def test_files_that_vanish_are_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version that is removed while its size is asked counts as small."""
+    going = model(tmp_path / "going", 1)
+
+    def is_there_no_more(path: Path) -> bool:
+        return path.name == "data" and path.unlink() is None
+
+    monkeypatch.setattr(threads, "version_folders", lambda _: {10: going.base_path / "10"})
+    monkeypatch.setattr("pathlib.Path.is_file", is_there_no_more)
+    assert thread_flags([going], ()) == ONE
+
+
 def test_a_model_without_a_version_counts_as_small(tmp_path: Path) -> None:
     """What is not there cannot be large."""
     absent = ModelConfig(name="absent", servable="absent", base_path=tmp_path / "absent")

@@ -1,0 +1,63 @@
+"""What the supervisor does when something is in its way."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from model_config import load_deployment
+from supervisor.console import Console
+from supervisor.options import read_options
+from supervisor.plan import make_plan
+from supervisor.supervisor import Supervisor
+from tests.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    MakeSupervisor = Callable[[str], Supervisor]
+
+
+@pytest.fixture
+def said() -> io.StringIO:
+    """What the supervisor prints."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def supervisor_of(tmp_path: Path, said: io.StringIO) -> Iterator[MakeSupervisor]:
+    """A supervisor of a models file with the given text, with all that it writes in a folder of the test."""
+    console = Console(tmp_path / "logs", said)
+
+    def make(text: str) -> Supervisor:
+        path = tmp_path / "models.toml"
+        path.write_text(text)
+        env = {"STATE_DIR": str(tmp_path / "state"), "LOGS_DIR": str(tmp_path / "logs")}
+        options = read_options(["--models", str(path), "--model-server", "embedded"], env)
+        return Supervisor(make_plan(load_deployment(path, env={}), options), options, console)
+
+    yield make
+    console.close()
+
+
+def test_a_placement_that_cannot_be_written_is_written_later(
+    supervisor_of: MakeSupervisor, said: io.StringIO, tmp_path: Path
+) -> None:
+    """A full disk is said once and stops nothing; where the models are is written as soon as that is possible."""
+    supervisor = supervisor_of("[a]\ninput_size = [8, 8]\n")
+    placement = tmp_path / "state" / "placement.json"
+    supervisor._place()
+    supervisor._place()
+    assert said.getvalue().count(f"{placement} cannot be written: No such file") == 1
+    placement.parent.mkdir()
+
+    def is_written() -> bool:
+        supervisor._tick()
+        return placement.exists()
+
+    wait_until(is_written, seconds=5, what="the placement is written")
+    assert "upstream" in json.loads(placement.read_text())["a"]
