@@ -9,6 +9,8 @@ import threading
 from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING, TextIO
 
+from model_config import ConfigError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,17 +24,40 @@ LOADING_NOISE = re.compile(
 )
 
 
+class LogFile(RotatingFileHandler):
+    """A log file that is made with its first line."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path, maxBytes=LOG_BYTES, backupCount=LOG_BACKUPS, encoding="utf-8", delay=True
+        )
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """A full disk costs the line in the file, no more: the terminal has it."""
+
+
 class Console:
     """Writes whole lines, one at a time, whoever speaks."""
 
     def __init__(self, logs: Path, stream: TextIO | None = None) -> None:
+        """Make the folder of the log files.
+
+        Raises:
+            ConfigError: It cannot be made or written.
+        """
         self._stream = stream or sys.stdout
         self._logs = logs
         self._lock = threading.Lock()
         self._width = len(OWN_NAME)
         self._files: dict[str, logging.Handler] = {}
         self._colored = self._stream.isatty()
-        logs.mkdir(parents=True, exist_ok=True)
+        try:
+            logs.mkdir(parents=True, exist_ok=True)
+            (logs / f"{OWN_NAME}.log").touch()
+        except OSError as error:
+            raise ConfigError(
+                f"LOGS_DIR {logs} cannot be written ({error.strerror}); name another folder."
+            ) from None
 
     def reserve(self, name: str) -> None:
         """Make the column of names wide enough for `name`."""
@@ -75,10 +100,5 @@ class Console:
 
     def _log(self, name: str) -> logging.Handler:
         if name not in self._files:
-            self._files[name] = RotatingFileHandler(
-                self._logs / f"{name}.log",
-                maxBytes=LOG_BYTES,
-                backupCount=LOG_BACKUPS,
-                encoding="utf-8",
-            )
+            self._files[name] = LogFile(self._logs / f"{name}.log")
         return self._files[name]
