@@ -37,7 +37,10 @@ def version_folders(base_path: Path) -> dict[int, Path]:
 
 
 def _holds_saved_model(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt"))
+    try:
+        return any((folder / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt"))
+    except OSError:  # it may not be looked into
+        return False
 
 
 def read_version_labels(base_path: Path) -> LabelHistory:

@@ -34,6 +34,14 @@ def test_versions_are_numbered_folders_with_a_saved_model(tmp_path: Path) -> Non
     assert version_folders(tmp_path)[9].name == "00000009"
 
 
+def test_a_version_that_cannot_be_looked_at_hides_no_other(tmp_path: Path) -> None:
+    """A folder into which the system lets nobody look is no version; those beside it are."""
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").touch()
+    (tmp_path / "2").symlink_to("name too long" * 100)
+    assert list(version_folders(tmp_path)) == [1]
+
+
 def test_labels_are_remembered_in_order(tmp_path: Path) -> None:
     """What was written is read again; at most ten versions of a label are kept."""
     for version in range(1, 13):
