@@ -36,6 +36,8 @@ class Command:
     name: str
     arguments: tuple[str, ...]
     env: Mapping[str, str]
+    hopeless_status: int | None = None
+    """With this exit status at its first end it says that it will never run: starting it again is no use."""
 
 
 class Child:
@@ -113,13 +115,13 @@ class Child:
     def bury(self) -> None:
         """After its end: remove what is left of its group, hear its last lines, plan the restart or give up."""
         self._end_group()
-        reason = self.last_words()
+        reason = self.last_words().rstrip(".")
         if time.monotonic() - self._started_at > STEADY_SECONDS:
             self._deaths = 0
-        if self._deaths == len(RESTART_DELAYS_SECONDS):
-            self.given_up = (
-                f"{self.name} ended {self._deaths + 1} times in a row; its last words: {reason}"
-            )
+        hopeless = self._deaths == 0 and self.exit_status == self.command.hopeless_status
+        if hopeless or self._deaths == len(RESTART_DELAYS_SECONDS):
+            how = "at once" if hopeless else f"{self._deaths + 1} times in a row"
+            self.given_up = f"{self.name} ended {how}; its last words: {reason}"
             return
         self.restart_at = time.monotonic() + RESTART_DELAYS_SECONDS[self._deaths]
         self._deaths += 1

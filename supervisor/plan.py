@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from supervisor.options import Options
 
 BINARY = "tensorflow_model_server"
+WRONG_CONFIGURATION = 2
+"""The router's exit status when its settings or the models file are wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,7 @@ def router_command(options: Options, placement_file: Path) -> Command:
             "PLACEMENT_FILE": str(placement_file),
             "STATE_DIR": str(options.state_dir),
         },
+        hopeless_status=WRONG_CONFIGURATION,
     )
 
 

@@ -109,9 +109,12 @@ class Supervisor:
         if child.given_up is None:
             self._console.say(f"{child.name} ended with status {status}; starting it again")
             return
-        self._console.say(f"{child.given_up}; it is given up, the rest goes on")
         if child is self._router:
+            self._console.say(
+                f"{child.given_up}; without it nothing is served, so everything stops"
+            )
             raise Stop(1)
+        self._console.say(f"{child.given_up}; it is given up, the rest goes on")
         for server in self.plan.servers:
             if self._servers.get(server.url) is child:
                 self._give_up(server)

@@ -120,6 +120,28 @@ def test_a_child_that_dies_is_restarted_later_each_time_and_then_given_up(consol
     assert child.given_up == "child ended 6 times in a row; its last words: no such model"
 
 
+def test_a_child_that_says_it_never_will_run_is_given_up_at_once(console: Console) -> None:
+    """Its hopeless status at its first end is believed; later, when it has run before, it is restarted as ever."""
+    script = "print('a is no b.'); raise SystemExit(2)"
+    command = Command("child", (sys.executable, "-c", script), {}, hopeless_status=2)
+    child = Child(command, console)
+    child.start()
+    wait_for_end(child)
+    child.bury()
+    assert child.given_up == "child ended at once; its last words: a is no b"
+    again = Child(command, console)
+    again.start()
+    again.signal(signal.SIGKILL)
+    wait_for_end(again)
+    again.bury()
+    again.start()
+    wait_for_end(again)
+    again.bury()
+    console.close()
+    assert again.given_up is None
+    assert again.restart_at is not None
+
+
 def test_stop_kills_what_ignores_sigterm(console: Console) -> None:
     """A child that ignores SIGTERM is killed when the patience is over."""
     script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
