@@ -34,6 +34,11 @@ class ServerPlan:
     models: tuple[ModelConfig, ...]
 
     @property
+    def host(self) -> str:
+        """The address that it listens on, which its upstream names."""
+        return ports.address_of(self.url)
+
+    @property
     def port(self) -> int:
         """The port of its REST API."""
         return ports.port_of(self.url)
@@ -72,7 +77,7 @@ def make_plan(
         return Plan(models, (), left_out)
     groups: dict[str, list[ModelConfig]] = {}
     for model in models:
-        for url in filter(ports.is_local, model.upstream):
+        for url in _local_urls(model):
             groups.setdefault(url, []).append(model)
     taken = {ports.port_of(url) for url in groups} | {options.port}
     assigned = dict(assigned or {})
@@ -80,7 +85,7 @@ def make_plan(
         key = "shared" if deployment.model_servers == "shared" else model.servable
         if key not in assigned:
             port = ports.free_port(taken | {ports.port_of(url) for url in assigned.values()})
-            assigned[key] = f"http://127.0.0.1:{port}"
+            assigned[key] = ports.url_of("127.0.0.1", port)
         groups.setdefault(assigned[key], []).append(model)
     servers = tuple(_server(url, group) for url, group in groups.items())
     return Plan(models, servers, left_out)
@@ -93,6 +98,12 @@ def _selected(deployment: Deployment, only: Iterable[str]) -> tuple[ModelConfig,
                 f"{deployment.path} has no table [{name}]; it declares {', '.join(deployment.models)}."
             )
     return tuple(m for m in deployment.models.values() if not only or m.name in only)
+
+
+def _local_urls(model: ModelConfig) -> Iterable[str]:
+    """Where its servers of this machine listen, each once, however its table spells them (localhost, 127.0.0.1, …)."""
+    local = filter(ports.is_local, model.upstream)
+    return dict.fromkeys(ports.url_of(ports.address_of(url), ports.port_of(url)) for url in local)
 
 
 def _server(url: str, group: list[ModelConfig]) -> ServerPlan:
@@ -111,7 +122,7 @@ def server_command(server: ServerPlan, options: Options, config_file: Path) -> C
             *(
                 (binary,)
                 if binary
-                else (sys.executable, "-m", "serving", "--rest_api_host=127.0.0.1")
+                else (sys.executable, "-m", "serving", f"--rest_api_host={server.host}")
             ),
             f"--rest_api_port={server.port}",
             f"--port={grpc_port}",
@@ -174,7 +185,7 @@ def check_ports(plan: Plan, options: Options) -> None:
             f" router with PORT={options.port + 1} or --port {options.port + 1}."
         )
     for server in plan.servers:
-        if ports.in_use("127.0.0.1", server.port):
+        if ports.in_use(server.host, server.port):
             raise ConfigError(
                 f"Port {server.port} of upstream {server.url} is in use by {ports.holder(server.port)}; stop that,"
                 f" change 'upstream' of [{server.models[0].name}] in {options.models_file}, or use"

@@ -23,6 +23,16 @@ def is_local(url: str) -> bool:
     return urlsplit(url).hostname in LOCAL_HOSTS
 
 
+def address_of(local_url: str) -> str:
+    """The address of this machine on which a server is reached by such a URL."""
+    return "::1" if urlsplit(local_url).hostname == "::1" else "127.0.0.1"
+
+
+def url_of(host: str, port: int) -> str:
+    """The base URL of a server at an address."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def port_of(url: str) -> int:
     """The port that a base URL names, or that its scheme implies."""
     parts = urlsplit(url)
@@ -72,16 +82,16 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def reserve(port: int) -> socket.socket:
+def reserve(host: str, port: int) -> socket.socket:
     """Keep a port for a model server while it is not there: before it listens, and between its death and its return.
 
     A socket that is bound and does not listen leaves the port to programs that bind with SO_REUSEADDR, as servers do
     (socket(7)), and `free_port` of another supervisor passes it over. Closing it ends the reservation.
     """
-    holding = socket.socket()
+    holding = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     with contextlib.suppress(OSError):  # somebody was faster: the model server will say so
-        holding.bind(("127.0.0.1", port))
+        holding.bind((host, port))
     return holding
 
 

@@ -138,7 +138,7 @@ class Supervisor:
         self._problems.clear()
         for server in self.plan.servers:
             if server.url not in self._reserved:
-                self._reserved[server.url] = ports.reserve(server.port)
+                self._reserved[server.url] = ports.reserve(server.host, server.port)
         self._prepare()
         for server in self.plan.servers:
             self._start_server(server)

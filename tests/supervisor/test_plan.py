@@ -80,6 +80,27 @@ def test_one_server_for_each_distinct_local_upstream(plan_of: MakePlan) -> None:
     ]
 
 
+def test_spellings_of_this_machine_are_one_server(plan_of: MakePlan) -> None:
+    """`localhost`, 127.0.0.1 and 0.0.0.0 with one port are one model server, which every spelling reaches."""
+    plan = plan_of(
+        "[a]\ninput_size = [8, 8]\nupstream = ['http://localhost:9123', 'http://127.0.0.1:9123']\n"
+        "[b]\ninput_size = [8, 8]\nupstream = 'http://0.0.0.0:9123'\n"
+    )
+    (server,) = plan.servers
+    assert server.url == "http://127.0.0.1:9123"
+    assert [model.name for model in server.models] == ["a", "b"]
+    assert plan.upstream(plan.models[0]) == ("http://localhost:9123", "http://127.0.0.1:9123")
+
+
+def test_a_server_listens_where_its_upstream_says(plan_of: MakePlan, tmp_path: Path) -> None:
+    """An upstream on [::1] is served there, and its port is looked at there."""
+    (server,) = plan_of("[a]\ninput_size = [8, 8]\nupstream = 'http://[::1]:9124'\n").servers
+    options = options_for(tmp_path, "--model-server", "embedded")
+    arguments = server_command(server, options, tmp_path / "a.config").arguments
+    assert "--rest_api_host=::1" in arguments
+    assert server.url == "http://[::1]:9124"
+
+
 def test_other_machines_are_left_to_themselves(plan_of: MakePlan) -> None:
     """An upstream on another machine is used and not started."""
     plan = plan_of("[a]\ninput_size = [8, 8]\nupstream = 'http://models.example:8501'\n")
