@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from model_config import ConfigError
@@ -52,21 +52,23 @@ class Plan:
     servers: tuple[ServerPlan, ...]
     left_out: tuple[str, ...] = ()
     """Names of the models that `--only` does not name."""
+    model_servers: str = "separate"
+    """As the models file said it when the addresses were assigned."""
+    assigned: Mapping[str, str] = field(default_factory=dict)
+    """What has a server of its own (a servable, or all of them together) -> the URL it was given."""
 
     def upstream(self, model: ModelConfig) -> tuple[str, ...]:
         """Base URLs of the servers for a model: what its table says, else what was assigned."""
         return model.upstream or tuple(s.url for s in self.servers if model in s.models)
 
 
-def make_plan(
-    deployment: Deployment, options: Options, *, assigned: Mapping[str, str] | None = None
-) -> Plan:
+def make_plan(deployment: Deployment, options: Options, *, before: Plan | None = None) -> Plan:
     """Group the models by the servers that serve them.
 
     Args:
         deployment: The models file.
         options: What was asked for; `only` selects models.
-        assigned: Servable -> URL that a running plan has given it, kept when the file is read again.
+        before: The running plan when the file is read again: what stays keeps its address.
 
     Raises:
         ConfigError: `only` names a model that the file does not declare.
@@ -79,16 +81,18 @@ def make_plan(
     for model in models:
         for url in _local_urls(model):
             groups.setdefault(url, []).append(model)
-    taken = {ports.port_of(url) for url in groups} | {options.port}
-    assigned = dict(assigned or {})
+    mode = deployment.model_servers
+    kept = before.assigned if before and before.model_servers == mode else {}
+    taken = {options.port, *map(ports.port_of, (*groups, *kept.values()))}
+    assigned: dict[str, str] = {}
     for model in (m for m in models if not m.upstream):
-        key = "shared" if deployment.model_servers == "shared" else model.servable
+        key = mode if mode == "shared" else model.servable
         if key not in assigned:
-            port = ports.free_port(taken | {ports.port_of(url) for url in assigned.values()})
-            assigned[key] = ports.url_of("127.0.0.1", port)
+            assigned[key] = kept.get(key) or ports.url_of("127.0.0.1", ports.free_port(taken))
+            taken.add(ports.port_of(assigned[key]))
         groups.setdefault(assigned[key], []).append(model)
     servers = tuple(_server(url, group) for url, group in groups.items())
-    return Plan(models, servers, left_out)
+    return Plan(models, servers, left_out, mode, assigned)
 
 
 def _selected(deployment: Deployment, only: Iterable[str]) -> tuple[ModelConfig, ...]:

@@ -259,13 +259,9 @@ class Supervisor:
 
     def _reload(self) -> None:
         """Add, change and remove models as the file now says; a bad file changes nothing."""
-        before = self.plan
-        assigned = {m.servable: s.url for s in before.servers for m in s.models if not m.upstream}
         try:
             deployment = load_deployment(self.options.models_file)
-            if deployment.model_servers == "shared" and assigned:
-                assigned = {"shared": next(iter(assigned.values()))}
-            self.plan = make_plan(deployment, self.options, assigned=assigned)
+            self.plan = make_plan(deployment, self.options, before=self.plan)
         except ConfigError as error:
             self._console.say(f"The models file is not taken over: {error}")
             return

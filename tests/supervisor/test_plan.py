@@ -38,11 +38,11 @@ def options_for(tmp_path: Path, *arguments: str) -> Options:
 def plan_of(tmp_path: Path) -> MakePlan:
     """Plan a models file with the given text for the given flags."""
 
-    def make(text: str, *arguments: str, assigned: dict[str, str] | None = None) -> Plan:
+    def make(text: str, *arguments: str, before: Plan | None = None) -> Plan:
         path = tmp_path / "models.toml"
         path.write_text(text)
         options = options_for(tmp_path, *arguments)
-        return make_plan(load_deployment(path, env={}), options, assigned=assigned)
+        return make_plan(load_deployment(path, env={}), options, before=before)
 
     return make
 
@@ -128,13 +128,25 @@ def test_only_selects_models(plan_of: MakePlan) -> None:
 def test_reading_the_file_again_keeps_addresses(plan_of: MakePlan) -> None:
     """A model that stays keeps the address it was given."""
     before = plan_of(TWO)
-    assigned = {"B": before.servers[1].url}
     after = plan_of(
         "[b]\ninput_size = [8, 8]\nservable = 'B'\n" + "[c]\ninput_size = [8, 8]\n",
-        assigned=assigned,
+        before=before,
     )
     assert after.servers[0].url == before.servers[1].url
-    assert after.servers[1].url != after.servers[0].url
+    assert after.servers[1].url not in [server.url for server in before.servers]
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "servers"), [("shared", "separate", 2), ("separate", "shared", 1)]
+)
+def test_another_mode_is_planned_anew(
+    plan_of: MakePlan, was: str, becomes: str, servers: int
+) -> None:
+    """When `model_servers` changes, addresses of the other mode are not kept; otherwise they are."""
+    before = plan_of(f"model_servers = '{was}'\n" + TWO)
+    after = plan_of(f"model_servers = '{becomes}'\n" + TWO, before=before)
+    assert len(after.servers) == servers
+    assert plan_of(f"model_servers = '{becomes}'\n" + TWO, before=after) == after
 
 
 def test_no_model_servers(plan_of: MakePlan) -> None:
