@@ -71,7 +71,7 @@ def make_plan(deployment: Deployment, options: Options, *, before: Plan | None =
         before: The running plan when the file is read again: what stays keeps its address.
 
     Raises:
-        ConfigError: `only` names a model that the file does not declare.
+        ConfigError: `only` names a model that the file does not declare, or the server asked for is not installed.
     """
     models = _selected(deployment, options.only)
     left_out = tuple(set(deployment.models) - {model.name for model in models})
@@ -91,6 +91,8 @@ def make_plan(deployment: Deployment, options: Options, *, before: Plan | None =
             assigned[key] = kept.get(key) or ports.url_of("127.0.0.1", ports.free_port(taken))
             taken.add(ports.port_of(assigned[key]))
         groups.setdefault(assigned[key], []).append(model)
+    if groups:
+        binary_path(options)  # that it is missing is said now, not when the first server is started
     servers = tuple(_server(url, group) for url, group in groups.items())
     return Plan(models, servers, left_out, mode, assigned)
 

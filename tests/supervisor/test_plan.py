@@ -149,6 +149,17 @@ def test_another_mode_is_planned_anew(
     assert plan_of(f"model_servers = '{becomes}'\n" + TWO, before=after) == after
 
 
+def test_a_binary_that_is_missing_is_said_in_the_plan(
+    plan_of: MakePlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`--check --model-server binary` tells that there is none, unless no server is to be started."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="no tensorflow_model_server on the PATH"):
+        plan_of(TWO, "--model-server", "binary")
+    elsewhere = "[a]\ninput_size = [8, 8]\nupstream = 'http://models.example:8501'\n"
+    assert plan_of(elsewhere, "--model-server", "binary").servers == ()
+
+
 def test_no_model_servers(plan_of: MakePlan) -> None:
     """`--model-server none` starts none."""
     assert plan_of(TWO, "--model-server", "none").servers == ()
