@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from supervisor.options import Options
 
 BINARY = "tensorflow_model_server"
+SHORTEST_TIMEOUT_SECONDS = 30.0
+"""A model server's default; not less, since a version's first run, its warm-up, is under the same limit."""
 WRONG_CONFIGURATION = 2
 """The router's exit status when its settings or the models file are wrong."""
 
@@ -42,6 +45,11 @@ class ServerPlan:
     def port(self) -> int:
         """The port of its REST API."""
         return ports.port_of(self.url)
+
+    @property
+    def timeout_seconds(self) -> float:
+        """How long one run of a model may take: as long as any of its tables waits for it."""
+        return max(SHORTEST_TIMEOUT_SECONDS, *(model.timeout_seconds for model in self.models))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,7 @@ def server_command(server: ServerPlan, options: Options, config_file: Path) -> C
             f"--port={grpc_port}",
             f"--model_config_file={config_file}",
             "--model_config_file_poll_wait_seconds=1",
+            f"--rest_api_timeout_in_ms={math.ceil(server.timeout_seconds * 1000)}",
             "--allow_version_labels_for_unavailable_models=true",
             # A version that cannot be loaded is known as such after seconds, not after five minutes.
             "--max_num_load_retries=2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from typing import TYPE_CHECKING
 
@@ -173,6 +174,30 @@ def test_command_of_the_embedded_server(plan_of: MakePlan, tmp_path: Path) -> No
     assert command.arguments[1:3] == ("-m", "serving")
     assert f"--rest_api_port={server.port}" in command.arguments
     assert "--port=0" in command.arguments
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "expected"),
+    [((30.0, 44.5), "44500"), ((0.5, 1), "30000")],
+)
+def test_a_model_server_lets_models_run_as_long_as_they_are_waited_for(
+    plan_of: MakePlan, tmp_path: Path, timeouts: tuple[float, float], expected: str
+) -> None:
+    """The longest `timeout_seconds` of its tables counts, the warm-up's 30 s at least, and the user's own flag first."""
+    first, second = timeouts
+    text = (
+        f"model_servers = 'shared'\n[a]\ninput_size = [8, 8]\ntimeout_seconds = {first}\n"
+        f"[b]\ninput_size = [8, 8]\ntimeout_seconds = {second}\n"
+    )
+    (server,) = plan_of(text).servers
+    own = "--rest_api_timeout_in_ms=7"
+    options = dataclasses.replace(options_for(tmp_path), model_server_flags=(own,))
+    flags = [
+        flag
+        for flag in server_command(server, options, tmp_path / "a.config").arguments
+        if flag.startswith("--rest_api_timeout")
+    ]
+    assert flags == [f"--rest_api_timeout_in_ms={expected}", own]
 
 
 def test_model_servers_keep_few_arenas(
