@@ -36,6 +36,8 @@ class Command:
     name: str
     arguments: tuple[str, ...]
     env: Mapping[str, str]
+    stop_seconds: float = 1.0
+    """How long it may take to end when it is asked to."""
     hopeless_status: int | None = None
     """With this exit status at its first end it says that it will never run: starting it again is no use."""
 

@@ -15,6 +15,8 @@ from supervisor.ports import url_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+DRAIN_SECONDS = 1.0
+STOP_TIMEOUT = 30.0
 MODEL_SERVER_CHOICES = ("auto", "binary", "embedded", "none")
 EPILOG = """\
 environment variables:
@@ -24,6 +26,7 @@ environment variables:
   WEIGHTS_DIR         where weights files are looked for (default: weights/)
   STATE_DIR           what this run writes down: placement, model servers' configuration (default: state/)
   LOGS_DIR            a log file for each process (default: logs/)
+  DRAIN_SECONDS, STOP_TIMEOUT  what the router takes to stop; it is waited for so long (default: 1, 30)
   MODEL_SERVER_FLAGS  further flags for every model server, e.g. --tensorflow_intra_op_parallelism=1
 
 signals: SIGTERM, SIGINT and typing exit or q stop everything in order; SIGHUP reads the models file again.
@@ -38,6 +41,8 @@ class Options:
     only: tuple[str, ...]
     host: str
     port: int
+    router_stop_seconds: float
+    """How long the router goes on serving, and finishes what it has, when it is asked to end."""
     model_server: str
     model_server_flags: tuple[str, ...]
     state_dir: Path
@@ -65,6 +70,10 @@ def read_options(
         only=tuple(given.only),
         host=given.host,
         port=_port(given.port),
+        router_stop_seconds=(
+            _seconds(env, "DRAIN_SECONDS", DRAIN_SECONDS)
+            + _seconds(env, "STOP_TIMEOUT", STOP_TIMEOUT)
+        ),
         model_server=given.model_server,
         model_server_flags=tuple(shlex.split(env.get("MODEL_SERVER_FLAGS", ""))),
         state_dir=Path(env.get("STATE_DIR") or PROJECT / "state").resolve(),
@@ -105,3 +114,15 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise ConfigError(f"PORT (or --port) is {text!r}; write a number from 1 to 65535.")
     return int(text)
+
+
+def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+    """A setting of the router's, as it reads it."""
+    text = env.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 86400:
+        raise ConfigError(f"{name} is {text!r}; write a number of seconds from 0 to 86400.")
+    return value

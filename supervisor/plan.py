@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 BINARY = "tensorflow_model_server"
 SHORTEST_TIMEOUT_SECONDS = 30.0
 """A model server's default; not less, since a version's first run, its warm-up, is under the same limit."""
+STOP_MARGIN_SECONDS = 5.0
+"""What a program may take to end beyond the time that it gives its requests."""
 WRONG_CONFIGURATION = 2
 """The router's exit status when its settings or the models file are wrong."""
 
@@ -133,11 +135,7 @@ def server_command(server: ServerPlan, options: Options, config_file: Path) -> C
     return Command(
         name=server.name,
         arguments=(
-            *(
-                (binary,)
-                if binary
-                else (sys.executable, "-m", "serving", f"--rest_api_host={server.host}")
-            ),
+            *_program(server, binary),
             f"--rest_api_port={server.port}",
             f"--port={grpc_port}",
             f"--model_config_file={config_file}",
@@ -153,6 +151,17 @@ def server_command(server: ServerPlan, options: Options, config_file: Path) -> C
         # With glibc's default, every thread that runs a model keeps its buffers to itself: 2.0 GB for MobileNetV2
         # after 42 requests of 16 clients, 1.1 GB with two arenas.
         env={"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2")},
+        stop_seconds=server.timeout_seconds + STOP_MARGIN_SECONDS,
+    )
+
+
+def _program(server: ServerPlan, binary: str | None) -> tuple[str, ...]:
+    """The real server; or ours, which stays on this machine and finishes what runs when it is stopped."""
+    if binary:
+        return (binary,)
+    return (
+        *(sys.executable, "-m", "serving", f"--rest_api_host={server.host}"),
+        f"--drain_timeout_seconds={server.timeout_seconds:g}",
     )
 
 
@@ -184,6 +193,7 @@ def router_command(options: Options, placement_file: Path) -> Command:
             "PLACEMENT_FILE": str(placement_file),
             "STATE_DIR": str(options.state_dir),
         },
+        stop_seconds=options.router_stop_seconds + STOP_MARGIN_SECONDS,
         hopeless_status=WRONG_CONFIGURATION,
     )
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.1
 FOLLOW_SECONDS = 1.0
 READY_SECONDS = 120.0
-ROUTER_STOP_SECONDS = 35.0
-SERVER_STOP_SECONDS = 15.0
 RELOAD_SECONDS = 30.0
 PREPARED_AT_ONCE = 2
 GIVEN_UP = "Its model server ended again and again and was given up; see its log, mend it, then send SIGHUP."
@@ -54,6 +52,7 @@ class Supervisor:
         self._configs: dict[str, ServerConfig] = {}
         self._followed = 0.0
         self._preparing: list[Child] = []
+        self._retired: list[Child] = []
         self._router: Child | None = None
         self._problems: dict[str, str] = {}
         self._placed = True
@@ -276,32 +275,44 @@ class Supervisor:
         self._show()
 
     def _retire(self, urls: Iterable[str]) -> None:
-        """Stop the model servers that no model needs any more."""
+        """Stop the model servers that no model needs any more; requests that are still there may finish."""
         for url in urls:
             if child := self._servers.pop(url, None):
-                child.stop(seconds=SERVER_STOP_SECONDS)
+                child.signal(signal.SIGTERM)
+                self._retired.append(child)
             self._configs.pop(url, None)
             self._reserved.pop(url).close()
+        self._wait_until(lambda: not any(map(_runs, self._retired)), _patience(self._retired))
+        while self._retired:
+            self._retired.pop().stop(seconds=0)
 
     # -- stopping ----------------------------------------------------------------------------------------------
 
     def _stop_all(self) -> None:
         """The router first, so that requests in flight still find their model servers."""
         self._console.say("stopping; press Ctrl-C again to stop at once")
-        for child in self._preparing:
-            child.stop(seconds=1)
+        self._stop_children(self._preparing)
         if self._router:
-            self._stop_children([self._router], ROUTER_STOP_SECONDS)
-        self._stop_children(list(self._servers.values()), SERVER_STOP_SECONDS)
+            self._stop_children([self._router])
+        self._stop_children([*self._servers.values(), *self._retired])
         self._console.say("all stopped")
 
-    def _stop_children(self, children: list[Child], seconds: float) -> None:
+    def _stop_children(self, children: list[Child]) -> None:
         """Ask all of them at once, then wait for each; a second wish to stop ends the patience."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + _patience(children)
         for child in children:
             child.signal(signal.SIGTERM)
-        while any(child.pid for child in children) and time.monotonic() < deadline:
+        while any(map(_runs, children)) and time.monotonic() < deadline:
             if isinstance(self._wishes.next(TICK_SECONDS), Stop):
                 break
         for child in children:
             child.stop(seconds=0)
+
+
+def _runs(child: Child) -> bool:
+    return child.pid is not None
+
+
+def _patience(children: Iterable[Child]) -> float:
+    """As long as the slowest of them may take to end."""
+    return max((child.command.stop_seconds for child in children), default=0.0)

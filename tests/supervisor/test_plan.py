@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flask_server.settings import load_settings
 from model_config import ConfigError, load_deployment
 from supervisor import ports
 from supervisor.options import Options, read_options
@@ -250,6 +251,35 @@ def test_a_port_in_use_is_named(plan_of: MakePlan, tmp_path: Path) -> None:
         plan = plan_of(f"[a]\ninput_size = [8, 8]\nupstream = 'http://127.0.0.1:{port}'\n")
         with pytest.raises(ConfigError, match=r"change 'upstream' of \[a\]"):
             check_ports(plan, options_for(tmp_path, "--port", str(free_port())))
+
+
+def test_programs_are_waited_for_as_long_as_they_give_their_requests(
+    plan_of: MakePlan, tmp_path: Path
+) -> None:
+    """The router has its DRAIN_SECONDS and STOP_TIMEOUT to end, a model server its longest run, and both a little more."""
+    router = load_settings(env={})
+    command = router_command(read_options([], {}), tmp_path / "placement.json")
+    assert command.stop_seconds > router.drain_seconds + router.stop_timeout
+    longer = read_options([], {"STOP_TIMEOUT": "120", "DRAIN_SECONDS": "2.5"})
+    assert longer.router_stop_seconds == 122.5
+    (server,) = plan_of("[a]\ninput_size = [8, 8]\ntimeout_seconds = 50\n").servers
+    options = options_for(tmp_path, "--model-server", "embedded")
+    command = server_command(server, options, tmp_path / "a.config")
+    assert "--drain_timeout_seconds=50" in command.arguments
+    assert command.stop_seconds > 50
+
+
+def test_the_routers_times_have_one_default() -> None:
+    """What the supervisor takes for the router's DRAIN_SECONDS and STOP_TIMEOUT is what the router does."""
+    router = load_settings(env={})
+    assert read_options([], {}).router_stop_seconds == router.drain_seconds + router.stop_timeout
+
+
+@pytest.mark.parametrize("seconds", ["soon", "-1", "nan", "86400"])
+def test_a_wrong_time_to_stop_is_named(seconds: str) -> None:
+    """The router would refuse it as well."""
+    with pytest.raises(ConfigError, match=f"STOP_TIMEOUT is '{seconds}'"):
+        read_options([], {"STOP_TIMEOUT": seconds})
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1", ""])

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from model_config import load_deployment
+from supervisor import ports
+from supervisor.child import Child, Command
 from supervisor.console import Console
 from supervisor.options import read_options
 from supervisor.plan import make_plan
 from supervisor.supervisor import Supervisor
+from supervisor.wishes import Stop
 from tests.processes import wait_until
 
 if TYPE_CHECKING:
@@ -20,6 +24,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     MakeSupervisor = Callable[[str], Supervisor]
+
+
+FINISHES_SLOWLY = """
+import signal, time
+asked = []
+signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+print("up", flush=True)
+while not asked:
+    time.sleep(0.02)
+time.sleep(0.5)
+raise SystemExit(7)
+"""
 
 
 @pytest.fixture
@@ -61,3 +77,23 @@ def test_a_placement_that_cannot_be_written_is_written_later(
 
     wait_until(is_written, seconds=5, what="the placement is written")
     assert "upstream" in json.loads(placement.read_text())["a"]
+
+
+def test_stopping_is_heard_while_a_model_server_is_retired(
+    supervisor_of: MakeSupervisor, said: io.StringIO
+) -> None:
+    """Whoever retires a slow model server can be stopped meanwhile, and the server still finishes in its time."""
+    supervisor = supervisor_of("[a]\ninput_size = [8, 8]\n")
+    url = supervisor.plan.servers[0].url
+    command = Command("a", (sys.executable, "-c", FINISHES_SLOWLY), {}, stop_seconds=30)
+    child = Child(command, supervisor._console)
+    supervisor._servers[url] = child
+    supervisor._reserved[url] = ports.reserve("127.0.0.1", ports.port_of(url))
+    child.start()
+    wait_until(lambda: "up" in said.getvalue(), seconds=10, what="it is up")
+    supervisor._wishes._queue.put(Stop(0))
+    with pytest.raises(Stop):
+        supervisor._retire([url])
+    assert child.pid is not None
+    supervisor._stop_all()
+    assert child.exit_status == 7
