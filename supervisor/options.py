@@ -29,7 +29,8 @@ environment variables:
   DRAIN_SECONDS, STOP_TIMEOUT  what the router takes to stop; it is waited for so long (default: 1, 30)
   MODEL_SERVER_FLAGS  further flags for every model server, e.g. --tensorflow_intra_op_parallelism=1
 
-signals: SIGTERM, SIGINT and typing exit or q stop everything in order; SIGHUP reads the models file again.
+signals: SIGTERM, SIGINT, typing exit or q, and closing the terminal stop everything in order; SIGHUP reads the models
+file again.
 """
 
 

@@ -5,6 +5,7 @@ Signals and typed lines are only put into a queue; the supervisor's loop takes t
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import sys
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 STOPPING = {signal.SIGINT: 130, signal.SIGTERM: 143}
 """Signals that stop everything, with the exit status that shells expect after each."""
+HUNG_UP_STATUS = 129
+STANDARD_INPUT = 0
 STOP_WORDS = ("exit", "q", "quit")
 
 
@@ -36,12 +39,13 @@ class Wishes:
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Stop | Reload] = queue.SimpleQueue()
+        self._has_terminal = os.isatty(STANDARD_INPUT)
 
     def listen(self) -> None:
         """Take over the signals, and read standard input as long as there is any."""
         for number in STOPPING:
             signal.signal(number, self._stop)
-        signal.signal(signal.SIGHUP, self._reload)
+        signal.signal(signal.SIGHUP, self._hang_up)
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # in the background, reading just ends
         threading.Thread(target=self._read_lines, daemon=True).start()
 
@@ -55,8 +59,15 @@ class Wishes:
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         self._queue.put(Stop(STOPPING[signal.Signals(number)]))
 
-    def _reload(self, _number: int, _frame: FrameType | None) -> None:
-        self._queue.put(Reload())
+    def _hang_up(self, _number: int, _frame: FrameType | None) -> None:
+        """SIGHUP asks for a reload, except when it tells that the terminal we were started at is gone."""
+        if not self._has_terminal or os.isatty(STANDARD_INPUT):
+            self._queue.put(Reload())
+            return
+        self._has_terminal = (
+            False  # shell and kernel may both tell: the second time is no impatience
+        )
+        self._queue.put(Stop(HUNG_UP_STATUS))
 
     def _read_lines(self) -> None:
         if sys.stdin is None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.processes import ROOT, free_port
+from tests.processes import ROOT, free_port, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MODEL = "[a]\ninput_size = [8, 8]\nupstream = 'http://127.0.0.1:9'\n"
@@ -57,3 +61,60 @@ def test_a_logs_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> No
     assert answer.returncode == 1
     assert answer.stderr.startswith("auto_cmd.py: LOGS_DIR ")
     assert answer.stderr.count("\n") == 1
+
+
+@contextlib.contextmanager
+def started(folder: Path, standard_input: int) -> Iterator[subprocess.Popen[bytes]]:
+    """It runs with this input until the block ends, its output in a file; yields when the table is printed."""
+    with (
+        (folder / "out").open("wb") as output,
+        subprocess.Popen(
+            command(folder, MODEL),
+            env=environment(folder),
+            stdin=standard_input,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            wait_until(lambda: "to stop." in said(folder), seconds=30, what="it is up")
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+                process.wait(timeout=20)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+
+
+def said(folder: Path) -> str:
+    """What it has printed so far."""
+    return (folder / "out").read_text()
+
+
+def tables(folder: Path) -> int:
+    """How often the table of models has been printed: at the start, and after each reload."""
+    return said(folder).count("MODEL SERVER")
+
+
+def test_closing_the_terminal_stops_everything(tmp_path: Path) -> None:
+    """While the terminal is there SIGHUP is a reload; when it is gone it is the end, in order, however often it is told."""
+    ours, theirs = pty.openpty()
+    with started(tmp_path, theirs) as process:
+        os.close(theirs)
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: tables(tmp_path) == 2, seconds=20, what="the models file is read again")
+        os.close(ours)
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=20) == 129
+    assert "all stopped" in said(tmp_path)
+
+
+def test_without_a_terminal_a_hang_up_is_a_reload(tmp_path: Path) -> None:
+    """What runs with nohup or as a service reads the models file again, as ever."""
+    with started(tmp_path, subprocess.DEVNULL) as process:
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: tables(tmp_path) == 2, seconds=20, what="the models file is read again")
+        assert process.poll() is None
