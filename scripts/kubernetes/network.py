@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from scripts.kubernetes.cluster import REST_PORT
 from scripts.kubernetes.router import PORT
+from supervisor.ports import port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,12 +62,7 @@ def _tcp(port: int) -> dict[str, Any]:
 
 def _elsewhere(cluster: Cluster) -> list[Manifest]:
     """Model servers outside the cluster, and Redis, have names, which policies do not know: their ports are let out."""
-    ports = {_port(url) for url in cluster.upstreams_elsewhere}
+    ports = {port_of(url) for url in cluster.upstreams_elsewhere}
     if cluster.choices.redis_url:
         ports.add(urlsplit(cluster.choices.redis_url).port or REDIS_PORT)
     return [{"ports": [_tcp(port) for port in sorted(ports)]}] if ports else []
-
-
-def _port(url: str) -> int:
-    parts = urlsplit(url)
-    return parts.port or (443 if parts.scheme == "https" else 80)
