@@ -6,7 +6,7 @@ but the standard library, so that every program can afford it.
 
 from model_config.architectures import ARCHITECTURES
 from model_config.checks import ConfigError
-from model_config.deployment import PROJECT, Deployment, load_deployment, models_file
+from model_config.deployment import PROJECT, Deployment, load_deployment, models_file, state_dir
 from model_config.labels import Label
 from model_config.model import ModelConfig
 from model_config.versions import changed_version_labels, read_version_labels, version_folders
@@ -22,5 +22,6 @@ __all__ = [
     "load_deployment",
     "models_file",
     "read_version_labels",
+    "state_dir",
     "version_folders",
 ]

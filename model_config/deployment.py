@@ -61,6 +61,11 @@ def models_file(env: Mapping[str, str] = os.environ) -> Path:
     return Path(env.get("MODELS_FILE") or PROJECT / "models.toml").resolve()
 
 
+def state_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """Where this machine's run writes down what it does: `$STATE_DIR`, else `state/` of the project."""
+    return Path(env.get("STATE_DIR") or PROJECT / "state").resolve()
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

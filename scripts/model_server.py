@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_config import PROJECT
+from model_config import state_dir
 from scripts.command_line import UserError
+from supervisor.state_files import PLACEMENT
 
 if TYPE_CHECKING:
     from model_config import ModelConfig
@@ -40,7 +39,7 @@ def model_server_urls(config: ModelConfig, hint: str = HINT) -> tuple[str, ...]:
 
 
 def _placement() -> dict[str, object]:
-    path = Path(os.environ.get("STATE_DIR") or PROJECT / "state") / "placement.json"
+    path = state_dir() / PLACEMENT
     try:
         placement = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-from pathlib import Path
 
-from model_config import PROJECT
+from model_config import state_dir
 from scripts.command_line import UserError
+from supervisor.state_files import PID
 
 
 def reload_models() -> int:
@@ -20,7 +20,7 @@ def reload_models() -> int:
     Raises:
         UserError: None is running with this `STATE_DIR`.
     """
-    path = Path(os.environ.get("STATE_DIR") or PROJECT / "state") / "auto_cmd.pid"
+    path = state_dir() / PID
     try:
         with path.open() as file:
             process = int(file.read())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from model_config import PROJECT
+from model_config import PROJECT, state_dir
 from model_config.model import CONVENTIONS
 from scripts.command_line import (
     UserError,
@@ -135,7 +134,7 @@ def _share(text: str) -> float:
 
 
 def _work_folder(name: str) -> Path:
-    return Path(os.environ.get("STATE_DIR") or PROJECT / "state").resolve() / "training" / name
+    return state_dir() / "training" / name
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_config import PROJECT, ConfigError, models_file
+from model_config import PROJECT, ConfigError, models_file, state_dir
 from supervisor.ports import url_of
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def read_options(
         ),
         model_server=given.model_server,
         model_server_flags=tuple(shlex.split(env.get("MODEL_SERVER_FLAGS", ""))),
-        state_dir=Path(env.get("STATE_DIR") or PROJECT / "state").resolve(),
+        state_dir=state_dir(env),
         logs_dir=Path(env.get("LOGS_DIR") or PROJECT / "logs").resolve(),
         check=given.check,
     )
