@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from model_config import PROJECT, state_dir
+from model_config import state_dir
 from model_config.model import CONVENTIONS
 from scripts.command_line import (
     UserError,

@@ -31,6 +31,8 @@ TICK_SECONDS = 0.1
 FOLLOW_SECONDS = 1.0
 READY_SECONDS = 120.0
 RELOAD_SECONDS = 30.0
+HAND_OVER_SECONDS = 2.0
+"""The router tells which models it has, not where it asks for them: so long it may ask the old servers still."""
 PREPARED_AT_ONCE = 2
 GIVEN_UP = "Its model server ended again and again and was given up; see its log, mend it, then send SIGHUP."
 NOT_CHOSEN = (
@@ -271,7 +273,9 @@ class Supervisor:
             lambda: (readiness.router_models(self.options.router_url) or set()) >= names,
             RELOAD_SECONDS,
         )
-        self._retire(set(self._reserved) - {server.url for server in self.plan.servers})
+        if unneeded := set(self._reserved) - {server.url for server in self.plan.servers}:
+            self._wait_until(lambda: False, HAND_OVER_SECONDS)
+            self._retire(unneeded)
         self._show()
 
     def _retire(self, urls: Iterable[str]) -> None:

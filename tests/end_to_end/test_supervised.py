@@ -291,8 +291,39 @@ def test_the_models_file_is_followed(trained: Path, tmp_path: Path) -> None:
             lambda: it.post("others", SEVEN).status_code == 404, seconds=90, what="it is removed"
         )
         wait_until(
-            lambda: sum("--rest_api_port" in line for line in it.children().values()) == 1,
+            lambda: _has_model_servers(it, 1),
             seconds=40,
             what="its model server is stopped",
         )
     assert set(traffic.statuses) == {200}
+
+
+def test_model_servers_are_exchanged_under_traffic(trained: Path, tmp_path: Path) -> None:
+    """From shared to separate model servers and back with SIGHUP, no request fails."""
+    shutil.copytree(trained / "saved_models", tmp_path / "saved_models")
+    models = tmp_path / "models.toml"
+    shared = 'model_servers = "shared"\n' + TWO_MODELS
+    models.write_text(shared)
+    with (
+        deployed(tmp_path, models=models) as it,
+        Traffic(it, "digits") as digits,
+        Traffic(it, "others") as others,
+    ):
+        for text, tables, servers in ((TWO_MODELS, 2, 2), (shared, 3, 1)):
+            models.write_text(text)
+            it.program.process.send_signal(signal.SIGHUP)
+            wait_until(
+                functools.partial(_has_printed_tables, it, tables),
+                seconds=90,
+                what="the models file is read again",
+            )
+            assert _has_model_servers(it, servers)
+    assert set(digits.statuses) == set(others.statuses) == {200}
+
+
+def _has_model_servers(it: Deployed, number: int) -> bool:
+    return sum("--rest_api_port" in line for line in it.children().values()) == number
+
+
+def _has_printed_tables(it: Deployed, number: int) -> bool:
+    return it.program.output().count("MODEL SERVER") == number
