@@ -68,7 +68,7 @@ def state_dir(env: Mapping[str, str] = os.environ) -> Path:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(
             f"There is no models file {path}; name one with --models or MODELS_FILE."
@@ -77,7 +77,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"The models file {path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # besides TOML's own: numbers too long to be read
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ def read_labels(path: Path, *, where: str) -> tuple[Label, ...]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{source} cannot be read: {error.strerror}.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ConfigError(f"{source} is not JSON text in UTF-8.") from None
     if isinstance(content, dict):
         return _class_index(content, source=source)
@@ -40,7 +41,7 @@ def read_labels(path: Path, *, where: str) -> tuple[Label, ...]:
 
 def label_list(content: object, *, source: str) -> tuple[Label, ...]:
     """Names in the order of their class numbers."""
-    if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
+    if not isinstance(content, list) or not all(map(_is_text, content)):
         raise ConfigError(f"{source}: write a list of names, or Keras' class index.")
     return tuple(Label(id=str(number), name=name) for number, name in enumerate(content))
 
@@ -55,6 +56,11 @@ def _class_index(content: dict[str, Any], *, source: str) -> tuple[Label, ...]:
 
 def _class_index_entry(number: int, entry: object, *, source: str) -> Label:
     match entry:
-        case [str(wnid), str(name)]:
+        case [str(wnid), str(name)] if _is_text(wnid) and _is_text(name):
             return Label(id=wnid, name=name)
     raise ConfigError(f'{source}: class {number} must stand there as "{number}": ["id", "name"].')
+
+
+def _is_text(value: object) -> bool:
+    """Whether it can be written as UTF-8: JSON may hold half a character, escaped."""
+    return isinstance(value, str) and not re.search(r"[\ud800-\udfff]", value)

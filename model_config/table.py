@@ -30,6 +30,7 @@ RESERVED_NAMES = (
     "samples",
     "static",
 )
+_MOST_SECONDS = 1_000_000
 IMAGENET_LABELS = Path(__file__).resolve().parent.parent / "imagenet_class_index.json"
 
 
@@ -49,11 +50,10 @@ class Table:
         servable = self._text("servable") or self.name
         if "/" in servable or ":" in servable:
             raise self._wrong("servable", "may hold neither '/' nor ':'")
-        base_path = self._text("base_path")
         config = ModelConfig(
             name=self.name,
             servable=servable,
-            base_path=self._absolute(base_path) if base_path else saved_models / servable,
+            base_path=self._path("base_path") or saved_models / servable,
             architecture=architecture,
             architecture_options=self._options(architecture),
             weights=self._weights(architecture),
@@ -64,7 +64,7 @@ class Table:
             input_size=self._input_size(architecture),
             labels=self._labels(architecture),
             upstream=self._upstream(),
-            train=self._train(),
+            train=self._path("train"),
             top=self._integer("top", 5),
             timeout_seconds=self._seconds("timeout_seconds", 30.0),
             traffic=self._traffic(),
@@ -94,8 +94,14 @@ class Table:
                 f"{self._where()}: '{self.name}' is a route of the router itself; choose another name."
             )
 
-    def _absolute(self, text: str) -> Path:
-        return (self.path.parent / Path(text).expanduser()).resolve()
+    def _path(self, key: str) -> Path | None:
+        text = self._text(key)
+        if text is None:
+            return None
+        try:
+            return (self.path.parent / Path(text).expanduser()).resolve()
+        except (OSError, RuntimeError, ValueError):  # no such ~user, a NUL, a loop of links
+            raise self._wrong(key, f"{text!r} is not a path that can be used") from None
 
     def _text(self, key: str) -> str | None:
         value = self.table.get(key)
@@ -116,8 +122,11 @@ class Table:
 
     def _seconds(self, key: str, default: float) -> float:
         value = self.table.get(key, default)
-        if type(value) not in (int, float) or not 0 < value < inf:
-            raise self._wrong(key, f"{value!r} is not allowed; write a number of seconds above 0")
+        if type(value) not in (int, float) or not 0 < value <= _MOST_SECONDS:
+            raise self._wrong(
+                key,
+                f"{value!r} is not allowed; write a number of seconds above 0, {_MOST_SECONDS} at most",
+            )
         return float(value)
 
     def _yes_no(self, key: str) -> bool:
@@ -178,11 +187,7 @@ class Table:
             if architecture is None:
                 raise self._wrong("weights", f"'{weights}' needs 'architecture' beside it")
             return weights
-        return str(self._absolute(weights))
-
-    def _train(self) -> Path | None:
-        program = self._text("train")
-        return self._absolute(program) if program else None
+        return str(self._path("weights"))
 
     def _function(self, key: str, named: tuple[str, ...], default: str) -> str:
         value = self._text(key) or default
@@ -216,9 +221,10 @@ class Table:
             return read_labels(IMAGENET_LABELS, where=self._where("labels")) if imagenet else ()
         if isinstance(value, list):
             return label_list(value, source=self._where("labels"))
-        if not isinstance(value, str):
+        path = self._path("labels") if isinstance(value, str) else None
+        if path is None:
             raise self._wrong("labels", "write the path of a JSON file or a list of names")
-        return read_labels(self._absolute(value), where=self._where("labels"))
+        return read_labels(path, where=self._where("labels"))
 
     def _upstream(self) -> tuple[str, ...]:
         value = self.table.get("upstream", [])
@@ -232,10 +238,11 @@ class Table:
 
 
 def _is_base_url(value: object) -> bool:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or re.search(r"[\x00-\x20\x7f]", value):
         return False
     try:
         parts = urlsplit(value)
+        (parts.hostname or "").encode("idna")
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False

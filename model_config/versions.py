@@ -23,6 +23,7 @@ VERSION_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 HISTORY = 10
 """How many versions of a label are remembered."""
 
+_VERSIONS_END = 2**63
 LabelHistory = dict[str, list[int]]
 
 
@@ -33,7 +34,7 @@ def version_folders(base_path: Path) -> dict[int, Path]:
     except OSError:
         return {}
     found = {int(entry.name): entry for entry in entries if _holds_saved_model(entry)}
-    return dict(sorted(found.items()))
+    return {number: found[number] for number in sorted(found) if number < _VERSIONS_END}
 
 
 def _holds_saved_model(folder: Path) -> bool:
@@ -54,7 +55,7 @@ def read_version_labels(base_path: Path) -> LabelHistory:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as JSON ({error}); mend or remove it.") from None
     if not isinstance(content, dict) or not all(map(_is_entry, content.items())):
         raise ConfigError(f'{path} must map labels to versions, as in {{"stable": [1, 2]}}.')

@@ -92,8 +92,9 @@ def make_plan(deployment: Deployment, options: Options, *, before: Plan | None =
         for url in _local_urls(model):
             groups.setdefault(url, []).append(model)
     mode = deployment.model_servers
-    kept = before.assigned if before and before.model_servers == mode else {}
-    taken = {options.port, *map(ports.port_of, (*groups, *kept.values()))}
+    kept = _kept(before, models, mode) if before else {}
+    in_use = before.assigned.values() if before else ()
+    taken = {options.port, *map(ports.port_of, (*groups, *in_use))}
     assigned: dict[str, str] = {}
     for model in (m for m in models if not m.upstream):
         key = mode if mode == "shared" else model.servable
@@ -105,6 +106,27 @@ def make_plan(deployment: Deployment, options: Options, *, before: Plan | None =
         binary_path(options)  # that it is missing is said now, not when the first server is started
     servers = tuple(_server(url, group) for url, group in groups.items())
     return Plan(models, servers, left_out, mode, assigned)
+
+
+def _kept(before: Plan, models: Iterable[ModelConfig], mode: str) -> Mapping[str, str]:
+    """The addresses that stay: of servers that need not be told of another base path.
+
+    A model server holds a version by its number; the same number under another path it would take for the same.
+
+    Raises:
+        ConfigError: The base path has changed, and the table's own `upstream` has not.
+    """
+    paths = {model.servable: model.base_path for model in before.models}
+    moved = {m.servable: m for m in models if paths.get(m.servable, m.base_path) != m.base_path}
+    for model in moved.values():
+        if any(ports.is_local(url) for url in model.upstream):
+            raise ConfigError(
+                f"[{model.name}] has another 'base_path' but the same 'upstream', whose server holds the old versions; give"
+                " it another 'upstream' or 'servable', or start auto_cmd.py anew."
+            )
+    if before.model_servers != mode or (mode == "shared" and moved):
+        return {}
+    return {key: url for key, url in before.assigned.items() if key not in moved}
 
 
 def _selected(deployment: Deployment, only: Iterable[str]) -> tuple[ModelConfig, ...]:

@@ -175,7 +175,8 @@ class Supervisor:
         if not ready:
             return
         if server.url not in self._configs:
-            path = self.options.state_dir / f"{server.name}.config"
+            # By its port, for while one is replaced there are two of a name.
+            path = self.options.state_dir / f"server_{server.port}.config"
             self._configs[server.url] = ServerConfig(path, server.url, self._console.say)
         config = self._configs[server.url]
         config.serve(ready)
@@ -266,14 +267,17 @@ class Supervisor:
         except ConfigError as error:
             self._console.say(f"The models file is not taken over: {error}")
             return
+        except Exception as error:  # noqa: BLE001 - what serves must not end by a file that is wrong
+            self._console.say(f"The models file is not taken over: {error!r}")
+            return
         self._start_servers()
         self._place()
-        names = {model.name for model in self.plan.models}
-        self._wait_until(
-            lambda: (readiness.router_models(self.options.router_url) or set()) >= names,
-            RELOAD_SECONDS,
-        )
-        if unneeded := set(self._reserved) - {server.url for server in self.plan.servers}:
+        names = {*deployment.models}
+        if not self._wait_until(
+            lambda: readiness.router_models(self.options.router_url) == names, RELOAD_SECONDS
+        ):
+            self._console.say("The router has not taken the models file over; its lines say why.")
+        elif unneeded := set(self._reserved) - {server.url for server in self.plan.servers}:
             self._wait_until(lambda: False, HAND_OVER_SECONDS)
             self._retire(unneeded)
         self._show()

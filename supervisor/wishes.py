@@ -10,6 +10,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 STOPPING = {signal.SIGINT: 130, signal.SIGTERM: 143}
 """Signals that stop everything, with the exit status that shells expect after each."""
 HUNG_UP_STATUS = 129
+HANG_UP_SECONDS = 2.0
+"""So long after a terminal has gone its SIGHUP may come."""
 STANDARD_INPUT = 0
 STOP_WORDS = ("exit", "q", "quit")
 
@@ -40,6 +43,7 @@ class Wishes:
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Stop | Reload] = queue.SimpleQueue()
         self._has_terminal = os.isatty(STANDARD_INPUT)
+        self._terminal_gone_at: float | None = None
 
     def listen(self) -> None:
         """Take over the signals, and read standard input as long as there is any."""
@@ -51,6 +55,8 @@ class Wishes:
 
     def next(self, seconds: float) -> Stop | Reload | None:
         """The next wish, or None when there is none for so long."""
+        if self._has_terminal and self._terminal_gone_at is None and not os.isatty(STANDARD_INPUT):
+            self._terminal_gone_at = time.monotonic()
         try:
             return self._queue.get(timeout=seconds)
         except queue.Empty:
@@ -60,13 +66,16 @@ class Wishes:
         self._queue.put(Stop(STOPPING[signal.Signals(number)]))
 
     def _hang_up(self, _number: int, _frame: FrameType | None) -> None:
-        """SIGHUP asks for a reload, except when it tells that the terminal we were started at is gone."""
-        if not self._has_terminal or os.isatty(STANDARD_INPUT):
+        """SIGHUP asks for a reload, except when it tells that the terminal we were started at is gone just now.
+
+        Who was started with `disown` lives on without it, and a later SIGHUP means a reload again.
+        """
+        now = time.monotonic()
+        gone_at = now if self._terminal_gone_at is None else self._terminal_gone_at
+        if not self._has_terminal or os.isatty(STANDARD_INPUT) or now - gone_at > HANG_UP_SECONDS:
             self._queue.put(Reload())
             return
-        self._has_terminal = (
-            False  # shell and kernel may both tell: the second time is no impatience
-        )
+        self._has_terminal = False  # shell and kernel may both tell: twice is no impatience
         self._queue.put(Stop(HUNG_UP_STATUS))
 
     def _read_lines(self) -> None:

@@ -160,6 +160,14 @@ MISTAKES = {
     "[m]\ninput_size = [8, 8]\nlabels = 'nowhere.json'": "nowhere.json cannot be read",
     "[m]\ninput_size = [8, 8]\nlabels = [1, 2]": "write a list of names",
     "[m]\ninput_size = [8, 8]\nlabels = 5": "write the path of a JSON file",
+    "[m]\ninput_size = [8, 8]\nupstream = 'http://a b:9000'": "write URLs such as",
+    "[m]\ninput_size = [8, 8]\nupstream = 'http://a..b:9000'": "write URLs such as",
+    "[m]\ninput_size = [8, 8]\ntimeout_seconds = 1e10": "1000000 at most",
+    "[m]\ninput_size = [8, 8]\nweights = '~no-such-user/w.h5'": "not a path that can be used",
+    '[m]\ninput_size = [8, 8]\nbase_path = "a\\u0000b"': "not a path that can be used",
+    '[m]\ninput_size = [8, 8]\nlabels = "a\\u0000b"': "not a path that can be used",
+    f"[m]\ntop = {'7' * 5000}": "is not valid TOML",
+    f"[m]\ntop = {'[' * 5000}": "is not valid TOML",
     "[livez]\ninput_size = [8, 8]": "a route of the router itself",
     "['a b']\ninput_size = [8, 8]": "part of a URL",
     "[m": "is not valid TOML",
@@ -185,6 +193,8 @@ def test_a_mistake_is_named(load: Load, tmp_path: Path, text: str, sentence: str
     ("content", "sentence"),
     [
         ("{", "is not JSON"),
+        ("[" * 200_000, "is not JSON"),
+        ('["\\ud800"]', "a list of names"),
         ('{"0": "tench"}', 'as "0": ["id", "name"]'),
         ('{"1": ["a", "b"]}', "class 0"),
     ],
@@ -208,6 +218,12 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes("[modèle]".encode("latin-1"))
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_deployment(tmp_path / "latin.toml")
+
+
+def test_a_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """Some editors write one."""
+    (tmp_path / "models.toml").write_bytes(b"\xef\xbb\xbf[m]\ninput_size = [8, 8]\n")
+    assert list(load_deployment(tmp_path / "models.toml").models) == ["m"]
 
 
 def test_imagenet_class_index_is_keras_own() -> None:

@@ -8,8 +8,10 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
+from supervisor.wishes import HANG_UP_SECONDS
 from tests.processes import ROOT, free_port, wait_until
 
 if TYPE_CHECKING:
@@ -110,6 +112,18 @@ def test_closing_the_terminal_stops_everything(tmp_path: Path) -> None:
         process.send_signal(signal.SIGHUP)
         assert process.wait(timeout=20) == 129
     assert "all stopped" in said(tmp_path)
+
+
+def test_who_outlives_the_terminal_reads_the_file_again(tmp_path: Path) -> None:
+    """Started with `disown`, it is told nothing when the terminal goes, and a SIGHUP later is a reload."""
+    ours, theirs = pty.openpty()
+    with started(tmp_path, theirs) as process:
+        os.close(theirs)
+        os.close(ours)
+        time.sleep(HANG_UP_SECONDS + 0.5)
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: tables(tmp_path) == 2, seconds=20, what="the models file is read again")
+        assert process.poll() is None
 
 
 def test_without_a_terminal_a_hang_up_is_a_reload(tmp_path: Path) -> None:

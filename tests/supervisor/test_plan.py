@@ -296,3 +296,23 @@ def test_flags_win_over_the_environment(tmp_path: Path) -> None:
     assert read_options([], env).port == 6000
     assert read_options([], env).router_url == "http://127.0.0.1:6000"
     assert read_options([], {}).port == 5000
+
+
+MOVED = "[a]\ninput_size = [8, 8]\nbase_path = '{}'\n"
+
+
+@pytest.mark.parametrize("mode", ["", "model_servers = 'shared'\n"])
+def test_another_base_path_gets_another_server(plan_of: MakePlan, mode: str) -> None:
+    """A model server would take version 1 of another folder for the version 1 that it holds."""
+    before = plan_of(mode + MOVED.format("x"))
+    (same,) = plan_of(mode + MOVED.format("x"), before=before).servers
+    (other,) = plan_of(mode + MOVED.format("y"), before=before).servers
+    assert same.url == before.servers[0].url != other.url
+
+
+def test_another_base_path_under_the_same_upstream_is_refused(plan_of: MakePlan) -> None:
+    """Where the table fixes the address there cannot be another server: the sentence says what to do."""
+    fixed = MOVED + "upstream = 'http://127.0.0.1:9555'\n"
+    before = plan_of(fixed.format("x"))
+    with pytest.raises(ConfigError, match="another 'upstream' or 'servable'"):
+        plan_of(fixed.format("y"), before=before)

@@ -50,7 +50,14 @@ def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "expected"),
-    [("1", True), ("00000123", True), ("tmp", False), ("1.new", False), ("empty/1", False)],
+    [
+        ("1", True),
+        ("00000123", True),
+        ("tmp", False),
+        ("1.new", False),
+        ("empty/1", False),
+        (str(2**63), False),
+    ],
 )
 def test_what_counts_as_a_version(tmp_path: Path, folder: str, expected: bool) -> None:
     """A version is a folder with a number for a name that holds a SavedModel."""
