@@ -72,9 +72,9 @@ def ask(  # noqa: PLR0913 - what a request consists of
         raise UserError(f"{url} did not answer within {TIMEOUT_SECONDS:g} s.") from None
     except requests.ConnectionError:
         raise UserError(f"Nobody answers at {url}; {hint}.") from None
-    except (InvalidSchema, InvalidURL, MissingSchema, UnicodeError):
+    except (InvalidSchema, InvalidURL, MissingSchema, ValueError):
         raise UserError(f"'{url}' is no URL of a web server; write http://HOST:PORT.") from None
-    except (requests.RequestException, ValueError) as error:
+    except requests.RequestException as error:
         raise UserError(f"'{url}' cannot be asked: {error}; {hint}.") from None
     return _answer(response, hint)
 

@@ -88,7 +88,7 @@ class PictureServer(ThreadingHTTPServer):
 def serving(address: str = "127.0.0.1", port: int = 0) -> Iterator[PictureServer]:
     """Run a server of pictures until the block ends."""
     server = PictureServer(address, port)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield server
     finally:
@@ -351,7 +351,7 @@ def test_slow_servers_are_left(pictures: PictureServer) -> None:
     pictures.drip_seconds = 0.2
     begun = time.monotonic()
     with pytest.raises(UnusableUrl, match="in time"):
-        fetch(fetcher(timeout_seconds=1.0), url)
+        fetch(fetcher(timeout_seconds=0.5), url)
     assert time.monotonic() - begun < 8
 
 
@@ -402,6 +402,7 @@ def test_https_is_verified(pictures: PictureServer, tmp_path: Path) -> None:
     assert pictures.asked == []
 
 
+@pytest.mark.slow
 def test_slow_https_servers_are_left(
     pictures: PictureServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,7 +154,7 @@ class _CollectorHandler(BaseHTTPRequestHandler):
 def collector() -> Iterator[Collector]:
     """A running collector."""
     server = Collector()
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
     server.shutdown()

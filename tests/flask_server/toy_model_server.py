@@ -172,7 +172,7 @@ class ToyModelServer(ThreadingHTTPServer):
         self.connections.clear()
 
     def __enter__(self) -> ToyModelServer:
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

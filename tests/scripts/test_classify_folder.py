@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
 def router(busy: int = 0) -> Iterator[tuple[Router, list[str]]]:
     """A running router, and the arguments that name it."""
     with Router(busy) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             yield server, ["--model", "any", "--url", f"http://127.0.0.1:{server.server_port}"]

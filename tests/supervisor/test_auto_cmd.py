@@ -11,6 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from supervisor.wishes import HANG_UP_SECONDS
 from tests.processes import ROOT, free_port, wait_until
 
@@ -114,6 +116,7 @@ def test_closing_the_terminal_stops_everything(tmp_path: Path) -> None:
     assert "all stopped" in said(tmp_path)
 
 
+@pytest.mark.slow
 def test_who_outlives_the_terminal_reads_the_file_again(tmp_path: Path) -> None:
     """Started with `disown`, it is told nothing when the terminal goes, and a SIGHUP later is a reload."""
     ours, theirs = pty.openpty()

@@ -77,6 +77,7 @@ def test_an_odd_answer_is_none(answer: str) -> None:
         assert available_versions(url, "m") == ()
 
 
+@pytest.mark.slow
 def test_models_of_a_router_with_keys(tmp_path: Path) -> None:
     """The names are told without a key, even while no model is available; who does not answer has told nothing."""
     save_keys(tmp_path / "keys.json", [new_key("web")[1]])

@@ -55,7 +55,7 @@ def status_url() -> Iterator[str]:
     """Where a model server tells the versions in `_Status.available`."""
     _Status.available = ()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Status)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
