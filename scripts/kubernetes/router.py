@@ -99,7 +99,8 @@ def container(cluster: Cluster, name: str, port: int) -> dict[str, Any]:
         "readinessProbe": workload.http_probe("/readyz", period=2, failures=2),
         "resources": {
             "requests": {"cpu": "500m", "memory": "256Mi"},
-            "limits": {"memory": "512Mi"},
+            # Two workers with 256 MiB of requests that are being received, and two of the largest photos each.
+            "limits": {"memory": "1536Mi"},
         },
         "volumeMounts": _mounts(cluster),
     }
@@ -112,6 +113,9 @@ def _environment(cluster: Cluster, port: int) -> dict[str, str]:
         "MODELS_FILE": f"{MODELS_FOLDER}/{MODELS_FILE}",
         "STATE_DIR": f"{SCRATCH}/state",
         "LOG_FORMAT": "json",
+        # By default as many as the node has processors, which the memory below is not for.
+        "WORKERS": "2",
+        "DECODE_CONCURRENCY": "2",
     }
     if cluster.choices.keys_wanted:
         environment["API_KEYS_FILE"] = f"{KEYS_FOLDER}/keys.json"
