@@ -131,13 +131,19 @@ def _spend_in(file: int, limits: Sequence[Limit]) -> Spending:
     return result
 
 
-def _record(text: bytes) -> dict[str, list[int]]:
+def _record(text: bytes) -> dict[str, object]:
     try:
-        return dict(orjson.loads(text)) if text else {}
+        record = orjson.loads(text) if text else {}
     except ValueError:
-        _log.warning("a record of rates and quotas was damaged; it starts again from 0")
-        return {}
+        record = None
+    if isinstance(record, dict):
+        return record
+    _log.warning("a record of rates and quotas was damaged; it starts again from 0")
+    return {}
 
 
-def _count(entry: list[int] | None, window: int) -> int:
-    return entry[1] if entry and entry[0] == window else 0
+def _count(entry: object, window: int) -> int:
+    match entry:
+        case [int(known), int(count)] if known == window:
+            return count
+    return 0

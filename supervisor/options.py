@@ -76,7 +76,7 @@ def read_options(
             + _seconds(env, "STOP_TIMEOUT", STOP_TIMEOUT)
         ),
         model_server=given.model_server,
-        model_server_flags=tuple(shlex.split(env.get("MODEL_SERVER_FLAGS", ""))),
+        model_server_flags=_words(env, "MODEL_SERVER_FLAGS"),
         state_dir=state_dir(env),
         logs_dir=Path(env.get("LOGS_DIR") or PROJECT / "logs").resolve(),
         check=given.check,
@@ -112,9 +112,16 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+    if not text.isdecimal() or len(text) > len("65535") or not 1 <= int(text) <= 65535:
         raise ConfigError(f"PORT (or --port) is {text!r}; write a number from 1 to 65535.")
     return int(text)
+
+
+def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(env.get(name, "")))
+    except ValueError as error:
+        raise ConfigError(f"{name} cannot be read as a shell would: {error}.") from None
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float) -> float:

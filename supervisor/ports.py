@@ -52,6 +52,8 @@ def in_use(host: str, port: int) -> bool:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
+    except UnicodeError:
+        raise ConfigError(f"HOST is '{host}', which is no host's name; change it.") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return True

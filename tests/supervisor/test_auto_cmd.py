@@ -50,6 +50,28 @@ def ended(folder: Path, models: str, **env: str) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MODEL_SERVER_FLAGS", '"abc'), ("HOST", "a..b"), ("HOST", "h" * 70), ("PORT", "5" * 5000)],
+)
+def test_wrong_environment_variables_are_named(tmp_path: Path, name: str, value: str) -> None:
+    """Each is one sentence, and nothing is started."""
+    arguments = [*command(tmp_path, MODEL)[:-2], "--check"]
+    if name == "HOST":
+        arguments.remove("--check")
+    answer = subprocess.run(
+        arguments,
+        env=environment(tmp_path, **{name: value}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode == 1
+    assert answer.stderr.startswith(f"auto_cmd.py: {name} ")
+    assert answer.stderr.count("\n") == 1
+
+
 def test_a_wrong_function_stops_everything_at_once(tmp_path: Path) -> None:
     """What the router will never take is said, and it is not started again and again."""
     answer = ended(tmp_path, MODEL + "preprocess = 'nomod:f'\n")
