@@ -116,10 +116,14 @@ def _kept(before: Plan, models: Iterable[ModelConfig], mode: str) -> Mapping[str
     Raises:
         ConfigError: The base path has changed, and the table's own `upstream` has not.
     """
-    paths = {model.servable: model.base_path for model in before.models}
-    moved = {m.servable: m for m in models if paths.get(m.servable, m.base_path) != m.base_path}
-    for model in moved.values():
-        if any(ports.is_local(url) for url in model.upstream):
+    known = {model.servable: model for model in before.models}
+    moved = {
+        model.servable: model
+        for model in models
+        if model.servable in known and known[model.servable].base_path != model.base_path
+    }
+    for servable, model in moved.items():
+        if {*_local_urls(model)} & {*_local_urls(known[servable])}:
             raise ConfigError(
                 f"[{model.name}] has another 'base_path' but the same 'upstream', whose server holds the old versions; give"
                 " it another 'upstream' or 'servable', or start auto_cmd.py anew."

@@ -316,3 +316,5 @@ def test_another_base_path_under_the_same_upstream_is_refused(plan_of: MakePlan)
     before = plan_of(fixed.format("x"))
     with pytest.raises(ConfigError, match="another 'upstream' or 'servable'"):
         plan_of(fixed.format("y"), before=before)
+    (elsewhere,) = plan_of(fixed.format("y").replace("9555", "9556"), before=before).servers
+    assert elsewhere.port == 9556
