@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from benchmarks import endurance, many_models, model_server, overhead, start_up
-    from benchmarks.measurement import Ratio, Row, Setting
+    from benchmarks import endurance, many_models, model_server, start_up
+    from benchmarks.measurement import Overhead, Ratio, Row, Setting
 
 LEAST_OF_LIMIT = {"inception_v3": 0.92, "mobilenet_v2": 0.80}
 LEAST_OF_SEED = {"inception_v3": 3.0, "mobilenet_v2": 8.0}
@@ -66,11 +66,11 @@ def _of_costs(setting: Setting, ours: Row, limit: Row) -> Iterator[Mark]:
         yield Mark(4, what, ours.p50_ms - limit.p50_ms, 4.0, at_least=False)
 
 
-def of_overhead(figures: Iterable[overhead.Figures]) -> Iterator[Mark]:
+def of_overhead(figures: Iterable[Overhead]) -> Iterator[Mark]:
     """Mark 3 again, where no model's run that takes longer or shorter beside others is in the way."""
     for one in figures:
         what = f"processor time beyond decoding and resizing (ms), {_words(one.setting)}"
-        yield Mark(3, what, one.overhead_ms, MOST_BEYOND_MS, at_least=False)
+        yield Mark(3, what, one.beyond_ms, MOST_BEYOND_MS, at_least=False)
 
 
 def of_model_server(figures: model_server.Figures) -> Iterator[Mark]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 RATIOS = (("OURS", "LIMIT"), ("OURS", "SEED"), ("OURS", "FASTAPI"))
 
@@ -69,6 +69,22 @@ class Ratio:
     value: float
 
 
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """Processor milliseconds a request of a model that computes nothing, in one setting: medians over the rounds."""
+
+    setting: Setting
+    decode_ms: float
+    """Of a program that decodes and resizes with the router's own functions."""
+    router_ms: float
+    model_server_ms: float
+
+    @property
+    def beyond_ms(self) -> float:
+        """Router and model server without that."""
+        return self.router_ms + self.model_server_ms - self.decode_ms
+
+
 def rows(samples: Iterable[Sample]) -> list[Row]:
     """Medians, in the order in which the settings were first measured."""
     groups: dict[tuple[Setting, str], list[Sample]] = defaultdict(list)
@@ -90,6 +106,19 @@ def ratios(samples: Sequence[Sample]) -> list[Ratio]:
         Ratio(over, under, setting, statistics.median(values))
         for (over, under, setting), values in found.items()
     ]
+
+
+def overheads(samples: Iterable[Sample]) -> Iterator[Overhead]:
+    """Take from what OURS costs what DECODE costs, setting by setting."""
+    by_key = {(row.contender, row.setting): row for row in rows(samples)}
+    for (contender, setting), row in by_key.items():
+        if contender == "OURS":
+            yield Overhead(
+                setting,
+                decode_ms=by_key["DECODE", setting].cpu_total_ms,
+                router_ms=row.cpu_ms["router"],
+                model_server_ms=row.cpu_ms["model server"],
+            )
 
 
 def _row(contender: str, setting: Setting, group: list[Sample]) -> Row:

@@ -4,45 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.contenders import InProcess, Service
 from benchmarks.field import BLANKS
-from benchmarks.measurement import rows
+from benchmarks.measurement import overheads
 from benchmarks.ours import start_ours
 from benchmarks.processes import Program
 from benchmarks.side_by_side import Matrix
 from benchmarks.side_by_side import measure as measure_side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.contenders import Contender
     from benchmarks.field import Field
-    from benchmarks.measurement import Sample, Setting
+    from benchmarks.measurement import Overhead
     from benchmarks.photos import Photo
 
 CLIENTS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Processor milliseconds a request in one setting: medians over the rounds."""
-
-    setting: Setting
-    decode_ms: float
-    """Of a program that decodes and resizes with the router's own functions."""
-    router_ms: float
-    model_server_ms: float
-
-    @property
-    def overhead_ms(self) -> float:
-        """Router and model server without that."""
-        return self.router_ms + self.model_server_ms - self.decode_ms
-
-
-def measure(field: Field, photos: Sequence[Photo], *, rounds: int, seconds: float) -> list[Figures]:
+def measure(
+    field: Field, photos: Sequence[Photo], *, rounds: int, seconds: float
+) -> list[Overhead]:
     """Let the service and the bare decoding take turns."""
     matrix = Matrix(BLANKS, photos, clients=[CLIENTS], rounds=rounds, seconds=seconds)
     with _contenders(field) as contenders:
@@ -67,16 +52,3 @@ def _contenders(field: Field) -> Iterator[list[Contender]]:
             InProcess("DECODE", {blank.name: decode for blank in BLANKS}),
             Service("OURS", ours.port, [ours.program.pid]),
         ]
-
-
-def overheads(samples: Iterable[Sample]) -> Iterator[Figures]:
-    """Take from what OURS costs what DECODE costs, setting by setting."""
-    by_key = {(row.contender, row.setting): row for row in rows(samples)}
-    for (contender, setting), row in by_key.items():
-        if contender == "OURS":
-            yield Figures(
-                setting,
-                decode_ms=by_key["DECODE", setting].cpu_total_ms,
-                router_ms=row.cpu_ms["router"],
-                model_server_ms=row.cpu_ms["model server"],
-            )

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.marks import of_overhead, of_side_by_side
-from benchmarks.measurement import Sample, Setting, ratios, rows
-from benchmarks.overhead import overheads
+from benchmarks.measurement import Sample, Setting, overheads, ratios, rows
 
 SETTING = Setting("mobilenet_v2", 1.2, 4)
 
