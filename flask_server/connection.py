@@ -89,7 +89,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.received = Pieces()
         self.deadline = 0.0
         self.whole_at = 0.0
-        """When the request that a thread takes next was there, on the monotonic clock."""
+        """When the request that a thread takes next was there (with TLS: began), on the monotonic clock."""
         self._length: int | None = None
 
     def receive(self, settings: Settings) -> bool:
@@ -159,6 +159,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         rest = unreader.gathered.take(len(unreader.gathered))
         if self.cfg.is_ssl:
             unreader.unread(rest)
+            self.whole_at = time.monotonic()
         elif rest:
             self.received.add(rest)
 

@@ -10,7 +10,7 @@ from flask import Response, request
 
 from flask_server.bodies import images_in
 from flask_server.correlation import forwarded_headers
-from flask_server.errors import RouterError, UpstreamUnavailable
+from flask_server.errors import InvalidImage, RouterError, TooLarge, UpstreamUnavailable
 from flask_server.facts import facts
 from flask_server.parameters import timeout_of, top_of, version_of
 from flask_server.problems import problem
@@ -96,7 +96,7 @@ def _prepared(encoded: Encoded, model: Model, router: Router, deadline: float) -
             picture = router.reader.read(
                 encoded, model.config.color_mode, at_least=model.enough, deadline=deadline
             )
-    except RouterError as error:
+    except (InvalidImage, TooLarge) as error:
         return error
     facts().image_pixels.append(picture.pixels)
     with facts().stage("preprocess"):

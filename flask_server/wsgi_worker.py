@@ -111,11 +111,14 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
         """A kept-alive connection has something to say again."""
-        self.keepalived_conns.remove(conn)
-        conn.wait(self.cfg.keepalive)
-        self.receiving[conn] = None
-        self.poller.modify(client, selectors.EVENT_READ, partial(self._receive, conn))
+        self._receive_again(conn, self.cfg.keepalive)
         self._receive(conn, client)
+
+    def _receive_again(self, conn: Connection, seconds: float) -> None:
+        self.keepalived_conns.remove(conn)
+        conn.wait(seconds)
+        self.receiving[conn] = None
+        self.poller.modify(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
 
     def _wait_for_request(self, conn: Connection) -> None:
         conn.wait(self.cfg.keepalive)
@@ -126,10 +129,7 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """An answer is out; what the client has sent beyond its request is the beginning of the next one."""
         super().finish_request(conn, fs)
         if conn.received and conn in self.keepalived_conns:
-            self.keepalived_conns.remove(conn)
-            conn.wait(self.app.settings.receive_timeout)
-            self.receiving[conn] = None
-            self.poller.modify(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
+            self._receive_again(conn, self.app.settings.receive_timeout)
             self._hold(len(conn.received))
             self._go_on(conn, whole=conn.is_whole(self.app.settings))
 
