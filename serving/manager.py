@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from serving.errors import FailedPrecondition, InvalidArgument, NotFound, ServingError
 from serving.lifecycle import InUse, LoadOptions, ServedModel, Version, VersionStatus
 from serving.servable import State
-from serving.source import versions_on_disk
+from serving.source import Source
 from serving.version_policy import aspired
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Manager:
         self._models: dict[str, ServedModel] = {}
         self._versions: dict[str, dict[int, Version]] = {}
         self._labels: dict[str, Mapping[str, int]] = {}
-        self._told: dict[str, str] = {}  # of each model without versions, why
+        self._source = Source()
         self._closing = False
         self._has_started = False  # before that nothing is tried again: better to say what is wrong
         self._loaders = ThreadPoolExecutor(max(1, self._options.num_load_threads), "load")
@@ -116,35 +116,13 @@ class Manager:
     def poll(self) -> None:
         """Look at every base path once, and start the loads and unloads that follow."""
         for model in list(self._models.values()):
-            there = self._versions_there(model)
+            there = self._source.versions(model)
             if there is None:
                 continue
             wanted = aspired(model.policy, there.keys())
             with self._changed:
                 if self._models.get(model.name) is model:
                     self._aspire(model.name, {number: there[number] for number in wanted})
-
-    def _versions_there(self, model: ServedModel) -> Mapping[int, Path] | None:
-        """What lies under a model's base path; None if that is not there. Where nothing is, that is told once."""
-        try:
-            there = versions_on_disk(model.base_path)
-        except NotFound as error:
-            self._tell_once(model.name, error.message)
-            return None
-        if there:
-            self._told.pop(model.name, None)
-        else:
-            self._tell_once(
-                model.name,
-                f"No versions found under base path {model.base_path}; "
-                "a version is a folder there whose name is a number",
-            )
-        return there
-
-    def _tell_once(self, name: str, what: str) -> None:
-        if self._told.get(name) != what:
-            self._told[name] = what
-            logger.warning("model %s: %s", name, what)
 
     def wait_until_available(self, timeout_seconds: float, names: set[str] | None = None) -> bool:
         """Wait until each configured model of these names (or each) has a version to serve; say whether that is so.

@@ -115,7 +115,8 @@ def check_input_names(signature: Signature, given: Collection[str]) -> None:
             f"len({{{sets[0]}}}) != len({{{sets[1]}}}). Sent extra: {{{sets[2]}}}. "
             f"Missing but required: {{{sets[3]}}}."
         )
-    for alias in sorted(wanted - there):
+    if wanted != there:
+        alias = min(wanted - there)
         raise InvalidArgument(
             f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found "
             "in request and no default value provided. Inputs expected to be in the request "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import time
+import traceback
 from typing import TYPE_CHECKING
 
 from model_config import ConfigError, load_deployment
@@ -267,8 +268,12 @@ class Supervisor:
         except ConfigError as error:
             self._console.say(f"The models file is not taken over: {error}")
             return
-        except Exception as error:  # noqa: BLE001 - what serves must not end by a file that is wrong
-            self._console.say(f"The models file is not taken over: {error!r}")
+        except Exception:  # noqa: BLE001 - what serves must not end by a file that is wrong
+            for line in (
+                "The models file is not taken over:",
+                *traceback.format_exc().splitlines(),
+            ):
+                self._console.say(line)
             return
         self._start_servers()
         self._place()

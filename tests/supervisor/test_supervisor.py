@@ -97,3 +97,20 @@ def test_stopping_is_heard_while_a_model_server_is_retired(
     assert child.pid is not None
     supervisor._stop_all()
     assert child.exit_status == 7
+
+
+def test_an_unforeseen_mistake_of_a_models_file_stops_nothing(
+    supervisor_of: MakeSupervisor, said: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever reading it again ends with, the plan stays, and the log says all that is known."""
+    supervisor = supervisor_of("[a]\ninput_size = [8, 8]\n")
+    plan = supervisor.plan
+
+    def fail(*_: object, **__: object) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr("supervisor.supervisor.make_plan", fail)
+    supervisor._reload()
+    assert supervisor.plan is plan
+    assert "not taken over" in said.getvalue()
+    assert "RecursionError: too deep" in said.getvalue()
