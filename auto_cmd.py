@@ -8,12 +8,13 @@ python auto_cmd.py --check             say what would be done
 
 from __future__ import annotations
 
+import os
 import sys
 
 from model_config import ConfigError, load_deployment
 from supervisor import report
 from supervisor.console import Console
-from supervisor.options import read_options
+from supervisor.options import absolute_paths, read_options
 from supervisor.plan import check_ports, make_plan
 from supervisor.state_files import only_one
 from supervisor.supervisor import Supervisor
@@ -21,6 +22,7 @@ from supervisor.supervisor import Supervisor
 
 def main() -> int:
     """Run until stopped; return the exit status."""
+    os.environ.update(absolute_paths())  # for every child, too: they run in the project's folder
     try:
         options = read_options()
         plan = make_plan(load_deployment(options.models_file), options)

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 DRAIN_SECONDS = 1.0
 STOP_TIMEOUT = 30.0
 MODEL_SERVER_CHOICES = ("auto", "binary", "embedded", "none")
+PATH_VARIABLES = (
+    "MODELS_FILE",
+    "SAVED_MODELS_DIR",
+    "WEIGHTS_DIR",
+    "KERAS_HOME",
+    "STATE_DIR",
+    "LOGS_DIR",
+    "API_KEYS_FILE",
+    "TLS_CERTIFICATE",
+    "TLS_KEY",
+)
 EPILOG = """\
 environment variables:
   MODELS_FILE         the models file (default: models.toml beside this program)
@@ -81,6 +92,14 @@ def read_options(
         logs_dir=Path(env.get("LOGS_DIR") or PROJECT / "logs").resolve(),
         check=given.check,
     )
+
+
+def absolute_paths(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables that name files and folders, whole: every child is to find what is meant here, where it is not."""
+    given = {name: env[name] for name in PATH_VARIABLES if env.get(name)}
+    # What begins with ~ is left to who reads it: the router takes that for the home folder.
+    here = Path.cwd()
+    return {name: str(here / path) for name, path in given.items() if path[0] != "~"}
 
 
 def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:

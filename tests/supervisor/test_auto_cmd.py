@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
 
+from flask_server.settings import Settings
+from supervisor.options import PATH_VARIABLES
 from supervisor.wishes import HANG_UP_SECONDS
 from tests.processes import ROOT, free_port, wait_until
 
@@ -23,12 +26,12 @@ if TYPE_CHECKING:
 MODEL = "[a]\ninput_size = [8, 8]\nupstream = 'http://127.0.0.1:9'\n"
 
 
-def command(folder: Path, models: str) -> list[str]:
-    """auto_cmd.py for these models, and a router alone."""
+def command(folder: Path, models: str, server: str = "none") -> list[str]:
+    """auto_cmd.py for these models, and a router alone unless told otherwise."""
     path = folder / "models.toml"
     path.write_text(models)
     program = [sys.executable, str(ROOT / "auto_cmd.py"), "--models", str(path)]
-    return [*program, "--model-server", "none", "--port", str(free_port())]
+    return [*program, "--model-server", server, "--port", str(free_port())]
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
@@ -80,6 +83,12 @@ def test_a_wrong_function_stops_everything_at_once(tmp_path: Path) -> None:
     assert "No module named 'nomod'; without it nothing is served, so everything" in answer.stdout
 
 
+def test_every_path_of_the_routers_is_passed_on_whole() -> None:
+    """A setting of the router's that names a file is among the variables that are made absolute."""
+    paths = {item.name.upper() for item in fields(Settings) if "Path" in str(item.type)}
+    assert paths - {"PLACEMENT_FILE"} <= {*PATH_VARIABLES}  # that one the supervisor writes itself
+
+
 def test_a_logs_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     """The program ends with one line about LOGS_DIR."""
     (tmp_path / "file").touch()
@@ -90,13 +99,20 @@ def test_a_logs_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> No
 
 
 @contextlib.contextmanager
-def started(folder: Path, standard_input: int) -> Iterator[subprocess.Popen[bytes]]:
-    """It runs with this input until the block ends, its output in a file; yields when the table is printed."""
+def started(
+    folder: Path,
+    standard_input: int = subprocess.DEVNULL,
+    models: str = MODEL,
+    server: str = "none",
+    **env: str,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """It runs until the block ends, in its folder, its output in a file there; yields when the table is printed."""
     with (
         (folder / "out").open("wb") as output,
         subprocess.Popen(
-            command(folder, MODEL),
-            env=environment(folder),
+            command(folder, models, server),
+            env=environment(folder, **env),
+            cwd=folder,
             stdin=standard_input,
             stdout=output,
             stderr=output,
@@ -153,7 +169,21 @@ def test_who_outlives_the_terminal_reads_the_file_again(tmp_path: Path) -> None:
 
 def test_without_a_terminal_a_hang_up_is_a_reload(tmp_path: Path) -> None:
     """What runs with nohup or as a service reads the models file again, as ever."""
-    with started(tmp_path, subprocess.DEVNULL) as process:
+    with started(tmp_path) as process:
         process.send_signal(signal.SIGHUP)
         wait_until(lambda: tables(tmp_path) == 2, seconds=20, what="the models file is read again")
         assert process.poll() is None
+
+
+def test_relative_paths_mean_the_folder_that_it_was_started_in(tmp_path: Path) -> None:
+    """The programs that it starts find the files and folders that were named from another folder than the project's."""
+    (tmp_path / "tell.py").write_text(
+        "import os; print(*(os.environ[name] for name in ('SAVED_MODELS_DIR', 'WEIGHTS_DIR')))"
+    )
+    (tmp_path / "keys.json").write_text('{"keys": []}')
+    paths = {"STATE_DIR": "state", "LOGS_DIR": "logs", "API_KEYS_FILE": "keys.json"}
+    paths |= {"SAVED_MODELS_DIR": "m", "WEIGHTS_DIR": "w"}
+    model = "[a]\ninput_size = [8, 8]\ntrain = 'tell.py'\n"
+    with started(tmp_path, models=model, server="embedded", **paths):
+        assert f"a is not served: {tmp_path}/m {tmp_path}/w\n" in said(tmp_path)
+        assert (tmp_path / "logs" / "router.log").exists()
