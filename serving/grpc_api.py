@@ -24,21 +24,25 @@ from tensorflow_serving.apis import (
 )
 
 from serving.config_file import models_in
-from serving.errors import Code, InvalidArgument, ServingError, Unavailable, Unimplemented
-from serving.messages import fill_outputs, run_classify, run_predict, run_regress
+from serving.errors import Code, InvalidArgument, ServingError, Unavailable
+from serving.messages import (
+    fill_outputs,
+    run_classify,
+    run_multi_inference,
+    run_predict,
+    run_regress,
+)
 from serving.paths import Target
 from serving.servable import DEFAULT_SIGNATURE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from tensorflow_serving.apis.input_pb2 import Input
     from tensorflow_serving.apis.model_pb2 import ModelSpec
 
     from serving.lifecycle import InUse
     from serving.manager import Manager
     from serving.monitoring import Metrics
-    from serving.servable import Servable
 
 logger = logging.getLogger(__name__)
 
@@ -72,17 +76,7 @@ class PredictionService:
     ) -> classification_pb2.ClassificationResponse:
         """Run a classification on examples."""
         response = classification_pb2.ClassificationResponse()
-        with self._serving(request.model_spec, "Classify", context) as used:
-            response.result.CopyFrom(
-                run_classify(
-                    used.servable,
-                    request.model_spec.signature_name,
-                    request.input,
-                    _timeout_seconds(context),
-                    check_method_name=self._check_method_names,
-                )
-            )
-            _fill_spec(response.model_spec, request.model_spec, used)
+        self._on_examples("Classify", run_classify, request, response, context)
         return response
 
     def Regress(  # noqa: N802  # the name in the protocol
@@ -90,32 +84,24 @@ class PredictionService:
     ) -> regression_pb2.RegressionResponse:
         """Run a regression on examples."""
         response = regression_pb2.RegressionResponse()
-        with self._serving(request.model_spec, "Regress", context) as used:
-            response.result.CopyFrom(
-                run_regress(
-                    used.servable,
-                    request.model_spec.signature_name,
-                    request.input,
-                    _timeout_seconds(context),
-                    check_method_name=self._check_method_names,
-                )
-            )
-            _fill_spec(response.model_spec, request.model_spec, used)
+        self._on_examples("Regress", run_regress, request, response, context)
         return response
 
     def MultiInference(  # noqa: N802  # the name in the protocol
         self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
     ) -> inference_pb2.MultiInferenceResponse:
         """Run several classifications and regressions of one model on the same examples."""
-        response = inference_pb2.MultiInferenceResponse()
         first = request.tasks[0] if request.tasks else inference_pb2.InferenceTask()
         with _answering(context), self._manager.use(_target(first.model_spec)) as used:
-            _check_tasks(request, used.servable)
-            for task in request.tasks:
-                result = response.results.add()
-                self._infer(task, request.input, used, _timeout_seconds(context), result)
+            results = run_multi_inference(
+                used.servable,
+                request,
+                _timeout_seconds(context),
+                check_method_name=self._check_method_names,
+            )
+            for task, result in zip(request.tasks, results, strict=True):
                 _fill_spec(result.model_spec, task.model_spec, used)
-        return response
+        return inference_pb2.MultiInferenceResponse(results=results)
 
     def GetModelMetadata(  # noqa: N802  # the name in the protocol
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
@@ -143,30 +129,24 @@ class PredictionService:
             seen.version = used.version
             yield used
 
-    def _infer(
+    def _on_examples(
         self,
-        task: inference_pb2.InferenceTask,
-        source: Input,
-        used: InUse,
-        timeout_seconds: float | None,
-        result: inference_pb2.InferenceResult,
+        api: str,
+        run: Callable[..., Any],
+        request: classification_pb2.ClassificationRequest | regression_pb2.RegressionRequest,
+        response: classification_pb2.ClassificationResponse | regression_pb2.RegressionResponse,
+        context: grpc.ServicerContext,
     ) -> None:
-        run: Any
-        if task.method_name == "tensorflow/serving/classify":
-            run, target = run_classify, result.classification_result
-        elif task.method_name == "tensorflow/serving/regress":
-            run, target = run_regress, result.regression_result
-        else:
-            raise Unimplemented(f"Unsupported signature method_name: {task.method_name}")
-        target.CopyFrom(
-            run(
+        with self._serving(request.model_spec, api, context) as used:
+            result = run(
                 used.servable,
-                task.model_spec.signature_name,
-                source,
-                timeout_seconds,
+                request.model_spec.signature_name,
+                request.input,
+                _timeout_seconds(context),
                 check_method_name=self._check_method_names,
             )
-        )
+            response.result.CopyFrom(result)
+            _fill_spec(response.model_spec, request.model_spec, used)
 
 
 class ModelService:
@@ -248,24 +228,6 @@ def _timeout_seconds(context: grpc.ServicerContext) -> float | None:
     if remaining is None or remaining > 2**31:
         return None
     return float(2 ** math.ceil(math.log2(max(remaining, 0.01))))
-
-
-def _check_tasks(request: inference_pb2.MultiInferenceRequest, servable: Servable) -> None:
-    names: list[str] = []
-    for task in request.tasks:
-        spec = task.model_spec
-        if not spec.name:
-            raise InvalidArgument("Found ModelSpec with an empty model name.")
-        if spec.name != request.tasks[0].model_spec.name:
-            raise InvalidArgument(
-                "All ModelSpecs in a MultiInferenceRequest must access the same model name."
-            )
-        name = spec.signature_name or DEFAULT_SIGNATURE
-        if name in names:
-            raise InvalidArgument(f"Duplicate evaluation of signature: {name}")
-        if name not in servable.signatures:
-            raise InvalidArgument(f"Requested signature not found in model graph: {name}")
-        names.append(name)
 
 
 def _check_has_spec(

@@ -12,16 +12,18 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis.classification_pb2 import ClassificationResult
+from tensorflow_serving.apis.inference_pb2 import InferenceResult
 from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
 from serving.classify_regress import classify, regress
 from serving.deep_arrays import NUMPY_RANK_MAX, shape_of, shaped
-from serving.errors import FailedPrecondition, InvalidArgument
+from serving.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from serving.servable import DEFAULT_SIGNATURE, check_input_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tensorflow_serving.apis.inference_pb2 import InferenceTask, MultiInferenceRequest
     from tensorflow_serving.apis.input_pb2 import Input
     from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
@@ -110,6 +112,34 @@ def run_regress(
     return result
 
 
+def run_multi_inference(
+    servable: Servable,
+    request: MultiInferenceRequest,
+    timeout_seconds: float | None,
+    *,
+    check_method_name: bool,
+) -> list[InferenceResult]:
+    """Run each task of a `MultiInferenceRequest`; which version did it, the caller has to add.
+
+    Raises:
+        ServingError: the tasks do not fit each other or the model, or a run failed.
+    """
+    _check_tasks(request, servable)
+
+    def result(task: InferenceTask) -> InferenceResult:
+        name = task.model_spec.signature_name
+        asked = (servable, name, request.input, timeout_seconds)
+        if task.method_name == "tensorflow/serving/classify":
+            classified = run_classify(*asked, check_method_name=check_method_name)
+            return InferenceResult(classification_result=classified)
+        if task.method_name == "tensorflow/serving/regress":
+            regressed = run_regress(*asked, check_method_name=check_method_name)
+            return InferenceResult(regression_result=regressed)
+        raise Unimplemented(f"Unsupported signature method_name: {task.method_name}")
+
+    return list(map(result, request.tasks))
+
+
 def examples_in(source: Input) -> Array:
     """The serialized examples of an `Input`, its context put into each.
 
@@ -134,6 +164,24 @@ def examples_in(source: Input) -> Array:
     array = np.empty(len(serialized), object)
     array[:] = serialized
     return array
+
+
+def _check_tasks(request: MultiInferenceRequest, servable: Servable) -> None:
+    names: list[str] = []
+    for task in request.tasks:
+        spec = task.model_spec
+        if not spec.name:
+            raise InvalidArgument("Found ModelSpec with an empty model name.")
+        if spec.name != request.tasks[0].model_spec.name:
+            raise InvalidArgument(
+                "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+            )
+        name = spec.signature_name or DEFAULT_SIGNATURE
+        if name in names:
+            raise InvalidArgument(f"Duplicate evaluation of signature: {name}")
+        if name not in servable.signatures:
+            raise InvalidArgument(f"Requested signature not found in model graph: {name}")
+        names.append(name)
 
 
 def _checked_filter(signature: Signature, output_filter: Iterable[str]) -> list[str]:

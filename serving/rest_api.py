@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from serving.classify_regress import classify, regress
 from serving.errors import InvalidArgument
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from serving.manager import Manager
     from serving.monitoring import Metrics, Seen
     from serving.paths import Target
-    from serving.servable import Array
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class RestApi:
             return self._predict(target, read(body, in_bulk=False), seen)
 
     def _predict(self, target: Target, document: JsonObject, seen: Seen) -> bytes:
-        name = _signature_name(document) or DEFAULT_SIGNATURE
+        name = _signature_name(document)
         with self.manager.use(target) as used:
             seen.version = used.version
             signature = signature_of(used.servable, name)
@@ -89,31 +90,28 @@ class RestApi:
 
     def classify(self, target: Target, body: bytes, seen: Seen) -> bytes:
         """Run a signature over examples; labels with scores for each."""
-        name, examples = _examples(body)
-        with self.manager.use(target) as used:
-            seen.version = used.version
-            labels, scores = classify(
-                used.servable,
-                name,
-                examples,
-                self.timeout_seconds,
-                check_method_name=self.check_method_names,
-            )
+        labels, scores = self._on_examples(classify, target, body, seen)
         return classify_response(labels, scores)
 
     def regress(self, target: Target, body: bytes, seen: Seen) -> bytes:
         """Run a signature over examples; one number for each."""
-        name, examples = _examples(body)
+        return regress_response(self._on_examples(regress, target, body, seen))
+
+    def _on_examples(
+        self, run: Callable[..., Result], target: Target, body: bytes, seen: Seen
+    ) -> Result:
+        document = read(body, in_bulk=False)
+        name = _signature_name(document)
+        examples = examples_of(document)
         with self.manager.use(target) as used:
             seen.version = used.version
-            values = regress(
+            return run(
                 used.servable,
                 name,
                 examples,
                 self.timeout_seconds,
                 check_method_name=self.check_method_names,
             )
-        return regress_response(values)
 
     def status(self, target: Target) -> bytes:
         """The states of a model's versions; a version label is ignored, as the real server does."""
@@ -134,20 +132,15 @@ class RestApi:
         )
 
 
-def _examples(body: bytes) -> tuple[str, Array]:
-    document = read(body, in_bulk=False)
-    name = _signature_name(document) or DEFAULT_SIGNATURE
-    return name, examples_of(document)
-
-
 def _signature_name(document: JsonObject) -> str:
+    """What the request asks for; an empty name is the default one, too."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise InvalidArgument(
             f"JSON Value: {echo(document)} not formatted correctly. "
             "'signature_name' key must be a string value."
         )
-    return name
+    return name or DEFAULT_SIGNATURE
 
 
 def _status_json(version: VersionStatus) -> dict[str, Any]:

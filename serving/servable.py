@@ -86,12 +86,11 @@ class Servable(Protocol):
 
 
 def signature_of(servable: Servable, name: str) -> Signature:
-    """Find a signature for a predict request; an empty name is the default one.
+    """Find a signature for a predict request.
 
     Raises:
         InvalidArgument: there is none of that name.
     """
-    name = name or DEFAULT_SIGNATURE
     try:
         return servable.signatures[name]
     except KeyError:
