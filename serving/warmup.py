@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from serving.errors import Code, InvalidArgument, ServingError, Unimplemented
-from serving.messages import run_classify, run_predict, run_regress
+from serving.messages import run_classify, run_multi_inference, run_predict, run_regress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,27 +33,29 @@ def warm_up(
 ) -> None:
     """Run a version's recorded requests, each `iterations` times (0 is once).
 
-    With the timeout that requests will have: a run is compiled for each, so another one would warm nothing.
+    With the timeout that requests will have: a run is compiled for each, so another one would warm nothing. But a first
+    run may take longer than any other, and is not held to it.
 
     Raises:
         ServingError: a request fails, or the file is broken; the version must not be served then.
     """
-    for count, log in enumerate(_logs(version_path / REQUESTS_FILE), start=1):
+    file = version_path / REQUESTS_FILE
+    for count, log in enumerate(_logs(file), start=1):
         if count > _RECORDS_MAX:
             raise InvalidArgument(
-                f"Number of warmup records exceeds the maximum ({_RECORDS_MAX}) at {version_path}"
+                f"Number of warmup records exceeds the maximum ({_RECORDS_MAX}) at {file}"
             )
         for _ in range(max(1, iterations)):
             _replay(servable, log, timeout_seconds)
 
 
-def _logs(path: Path) -> Iterator[prediction_log_pb2.PredictionLog]:
+def _logs(path: Path) -> Iterator[PredictionLog]:
     if not path.is_file():
         return
     logger.info("replaying the warm-up requests of %s", path)
     try:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            yield prediction_log_pb2.PredictionLog.FromString(record)
+            yield PredictionLog.FromString(record)
     except tf.errors.OpError as error:
         raise ServingError(
             f"{error.message}. Please verify your warmup data is in TFRecord format.",
@@ -63,19 +65,31 @@ def _logs(path: Path) -> Iterator[prediction_log_pb2.PredictionLog]:
         raise InvalidArgument(f"Failed to parse warmup record from {path}") from None
 
 
-def _replay(
-    servable: Servable, log: prediction_log_pb2.PredictionLog, timeout_seconds: float | None
-) -> None:
-    kind = log.WhichOneof("log_type")
-    if kind == "predict_log":
-        run_predict(servable, log.predict_log.request, timeout_seconds)
-    elif kind == "classify_log":
-        request = log.classify_log.request
-        name = request.model_spec.signature_name
-        run_classify(servable, name, request.input, timeout_seconds, check_method_name=False)
-    elif kind == "regress_log":
-        request = log.regress_log.request
-        name = request.model_spec.signature_name
-        run_regress(servable, name, request.input, timeout_seconds, check_method_name=False)
-    else:
-        raise Unimplemented(f"Unsupported log_type for warmup: {kind}")
+def _replay(servable: Servable, log: PredictionLog, timeout_seconds: float | None) -> None:
+    try:
+        _run(servable, log, timeout_seconds)
+    except ServingError as error:
+        if error.code is not Code.DEADLINE_EXCEEDED:
+            raise
+        _run(servable, log, None)
+
+
+def _run(servable: Servable, log: PredictionLog, timeout_seconds: float | None) -> None:
+    """Run a record's request; a kind of record that is not known is passed over, as the real server does."""
+    match log.WhichOneof("log_type"):
+        case "predict_log":
+            run_predict(servable, log.predict_log.request, timeout_seconds)
+        case "classify_log":
+            asked = log.classify_log.request
+            name = asked.model_spec.signature_name
+            run_classify(servable, name, asked.input, timeout_seconds, check_method_name=False)
+        case "regress_log":
+            asked = log.regress_log.request
+            name = asked.model_spec.signature_name
+            run_regress(servable, name, asked.input, timeout_seconds, check_method_name=False)
+        case "multi_inference_log":
+            several = log.multi_inference_log.request
+            run_multi_inference(servable, several, timeout_seconds, check_method_name=False)
+        case "session_run_log":
+            number = PredictionLog.SESSION_RUN_LOG_FIELD_NUMBER
+            raise Unimplemented(f"Unsupported log_type for warmup: {number}")

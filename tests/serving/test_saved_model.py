@@ -10,9 +10,14 @@ import pytest
 
 from serving.deep_arrays import shape_of, shaped
 from serving.errors import Code, FailedPrecondition, InvalidArgument, NotFound, ServingError
+from serving.servable import Signature
+from tests.serving.toy import Toy, spec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from serving.servable import Array
 
 pytestmark = pytest.mark.tensorflow
 
@@ -122,9 +127,7 @@ def test_warm_up(tf: Any, servable: Any, tmp_path: Path, monkeypatch: pytest.Mon
     request.inputs["x"].CopyFrom(tf.make_tensor_proto(2.0, tf.float32))
     file = tmp_path / REQUESTS_FILE
     warm_up(servable, tmp_path, 1)
-    file.parent.mkdir()
-    with tf.io.TFRecordWriter(str(file)) as writer:
-        writer.write(log.SerializeToString())
+    written(tf, log, tmp_path)
     timeouts: list[float | None] = []
     run = servable.run
     with monkeypatch.context() as patched:
@@ -133,10 +136,72 @@ def test_warm_up(tf: Any, servable: Any, tmp_path: Path, monkeypatch: pytest.Mon
     assert timeouts == [30.0] * 3
     assert float(servable.run("add", {"x": np.zeros((), np.float32)}, 10)["y"]) == 6
     request.model_spec.signature_name = "nope"
-    with tf.io.TFRecordWriter(str(file)) as writer:
-        writer.write(log.SerializeToString())
+    written(tf, log, tmp_path)
     with pytest.raises(FailedPrecondition, match='"nope" not found'):
         warm_up(servable, tmp_path, 1)
     file.write_bytes(b"no records" * 10)
     with pytest.raises(ServingError, match="TFRecord format"):
         warm_up(servable, tmp_path, 1)
+
+
+def written(tf: Any, log: Any, version_path: Path) -> None:
+    """Make a record the one warm-up request of a version."""
+    from serving.warmup import REQUESTS_FILE  # noqa: PLC0415  # TensorFlow
+
+    file = version_path / REQUESTS_FILE
+    file.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        writer.write(log.SerializeToString())
+
+
+def test_every_kind_of_warm_up_record(tf: Any, tmp_path: Path) -> None:
+    """MultiInference is replayed, what is streamed or unknown passed over, and a session's run alone fails the load."""
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog  # noqa: PLC0415  # TensorFlow
+
+    from serving.warmup import warm_up  # noqa: PLC0415  # TensorFlow
+
+    regression = Signature({"inputs": spec("string")}, {"outputs": spec()})
+    toy = Toy({"regress": (regression, lambda _: {"outputs": np.ones(1, np.float32)})})
+    log = PredictionLog()
+    request = log.multi_inference_log.request
+    request.input.example_list.examples.add()
+    task = request.tasks.add(method_name="tensorflow/serving/regress")
+    task.model_spec.name, task.model_spec.signature_name = "m", "regress"
+    written(tf, log, tmp_path)
+    warm_up(toy, tmp_path, 2)
+    assert len(toy.calls) == 2
+    log.predict_streamed_log.SetInParent()
+    for passed_over in (log, PredictionLog()):
+        written(tf, passed_over, tmp_path)
+        warm_up(toy, tmp_path, 1)
+    log.session_run_log.SetInParent()
+    written(tf, log, tmp_path)
+    with pytest.raises(ServingError, match="Unsupported log_type for warmup: 5") as refused:
+        warm_up(toy, tmp_path, 1)
+    assert refused.value.code is Code.UNIMPLEMENTED
+
+
+def test_a_first_run_may_take_longer_than_the_timeout(tf: Any, tmp_path: Path) -> None:
+    """What the timeout ends is run again without, since the real server warms up without one."""
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog  # noqa: PLC0415  # TensorFlow
+
+    from serving.warmup import warm_up  # noqa: PLC0415  # TensorFlow
+
+    timeouts: list[float | None] = []
+
+    class Slow(Toy):
+        def run(
+            self, signature_name: str, inputs: Mapping[str, Array], timeout_seconds: float | None
+        ) -> dict[str, Array]:
+            """Never be in time."""
+            timeouts.append(timeout_seconds)
+            if timeout_seconds is not None:
+                raise ServingError("Timed out", Code.DEADLINE_EXCEEDED)
+            return super().run(signature_name, inputs, timeout_seconds)
+
+    slow = Slow({"serving_default": (Signature({}, {"y": spec()}), lambda _: {"y": np.ones(1)})})
+    log = PredictionLog()
+    log.predict_log.SetInParent()
+    written(tf, log, tmp_path)
+    warm_up(slow, tmp_path, 1, 0.5)
+    assert timeouts == [0.5, None]
