@@ -74,7 +74,7 @@ class Flags:
     num_request_iterations_for_warmup: int = _flag(0, "how often; 0 is once")
     saved_model_tags: str = _flag("serve", "which of a SavedModel's graphs, comma-separated")
     enable_signature_method_name_check: bool = _flag(
-        False, "classify and regress only signatures made for it"
+        False, "classify, regress and predict only signatures made for it"
     )
     tensorflow_session_parallelism: int = _flag(0, "threads of a session; 0 is one a CPU")
     tensorflow_intra_op_parallelism: int = _flag(0, "threads within an operation, likewise")

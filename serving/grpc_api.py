@@ -66,7 +66,12 @@ class PredictionService:
         """Run any signature on tensors."""
         response = predict_pb2.PredictResponse()
         with self._serving(request.model_spec, "Predict", context) as used:
-            outputs = run_predict(used.servable, request, _timeout_seconds(context))
+            outputs = run_predict(
+                used.servable,
+                request,
+                _timeout_seconds(context),
+                check_method_name=self._check_method_names,
+            )
             fill_outputs(response, outputs)
             _fill_spec(response.model_spec, request.model_spec, used)
         return response

@@ -18,7 +18,7 @@ from tensorflow_serving.apis.regression_pb2 import RegressionResult
 from serving.classify_regress import classify, regress
 from serving.deep_arrays import NUMPY_RANK_MAX, shape_of, shaped
 from serving.errors import FailedPrecondition, InvalidArgument, Unimplemented
-from serving.servable import DEFAULT_SIGNATURE, check_input_names
+from serving.servable import DEFAULT_SIGNATURE, check_input_names, check_predict_method
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,7 +47,11 @@ _FIELDS = {
 
 
 def run_predict(
-    servable: Servable, request: PredictRequest, timeout_seconds: float | None
+    servable: Servable,
+    request: PredictRequest,
+    timeout_seconds: float | None,
+    *,
+    check_method_name: bool,
 ) -> dict[str, Array]:
     """Run a `PredictRequest`; its output filter decides what is given back.
 
@@ -58,6 +62,8 @@ def run_predict(
     if name not in servable.signatures:
         raise FailedPrecondition(f'Serving signature key "{name}" not found.')
     signature = servable.signatures[name]
+    if check_method_name:
+        check_predict_method(signature)
     check_input_names(signature, request.inputs)
     inputs = {key: _array(key, tensor) for key, tensor in request.inputs.items()}
     wanted = _checked_filter(signature, request.output_filter)

@@ -18,7 +18,12 @@ from serving.json_reader import read
 from serving.json_values import NeedsExactValues
 from serving.json_writer import classify_response, predict_response, regress_response
 from serving.paths import Inference, Metadata, Status
-from serving.servable import DEFAULT_SIGNATURE, check_input_names, signature_of
+from serving.servable import (
+    DEFAULT_SIGNATURE,
+    check_input_names,
+    check_predict_method,
+    signature_of,
+)
 from serving.tensor_json import tensors_of
 
 if TYPE_CHECKING:
@@ -41,7 +46,7 @@ class RestApi:
         manager: hands out the models.
         timeout_seconds: how long one run may take; None is for ever.
         metrics: told of each request that runs a model.
-        check_method_names: whether classify and regress look at a signature's method name.
+        check_method_names: whether a verb looks at a signature's method name.
     """
 
     manager: Manager
@@ -84,6 +89,8 @@ class RestApi:
             if not signature.inputs:
                 raise InvalidArgument(f"Failed to get input map for signature: {name}")
             layout, inputs = tensors_of(document, signature.inputs)
+            if self.check_method_names:
+                check_predict_method(signature)
             check_input_names(signature, inputs)
             outputs = used.servable.run(name, inputs, self.timeout_seconds)
         return predict_response(outputs, layout)

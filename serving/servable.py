@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from serving.errors import InvalidArgument
+from serving.errors import Internal, InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 DEFAULT_SIGNATURE = "serving_default"
+_METHOD_NAMES = tuple(f"tensorflow/serving/{verb}" for verb in ("predict", "classify", "regress"))
 
 
 class State(IntEnum):
@@ -96,6 +97,19 @@ def signature_of(servable: Servable, name: str) -> Signature:
     except KeyError:
         message = f'Serving signature name: "{name}" not found in signature def'
         raise InvalidArgument(message) from None
+
+
+def check_predict_method(signature: Signature) -> None:
+    """Hold the method name to those that predict takes, where a flag says so.
+
+    Raises:
+        Internal: it is another; the code is the real server's.
+    """
+    if signature.method_name not in _METHOD_NAMES:
+        raise Internal(
+            f"Expected prediction signature method_name to be one of {{{', '.join(_METHOD_NAMES)}}}. "
+            f"Was: {signature.method_name}"
+        )
 
 
 def check_input_names(signature: Signature, given: Collection[str]) -> None:

@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
+from serving.errors import Internal
 from serving.servable import Signature, State
 from tests.processes import wait_until
 from tests.serving.conftest import serving
@@ -233,8 +234,23 @@ def test_more_dimensions_than_numpy_has() -> None:
     same = Toy(
         {"serving_default": (Signature({"x": spec()}, {"y": spec()}), lambda i: {"y": i["x"]})}
     )
-    fill_outputs(response, run_predict(same, request, None))
+    fill_outputs(response, run_predict(same, request, None, check_method_name=False))
     assert response.outputs["y"] == tensor
+
+
+def test_the_method_name_is_checked_where_asked_for() -> None:
+    """A signature made for nothing that is known is refused before its inputs are looked at."""
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest  # noqa: PLC0415  # needs it
+
+    from serving.messages import run_predict  # noqa: PLC0415  # needs it
+
+    odd = Signature({}, {"y": spec()}, "my/method")
+    toy = Toy({"serving_default": (odd, lambda _: {"y": np.ones(1)})})
+    assert run_predict(toy, PredictRequest(), None, check_method_name=False)["y"] == 1
+    request = PredictRequest()
+    request.inputs["odd"].SetInParent()
+    with pytest.raises(Internal, match=r"tensorflow/serving/regress}\. Was: my/method"):
+        run_predict(toy, request, None, check_method_name=True)
 
 
 def test_examples(server: ModelServer, apis: Any, stub: Any) -> None:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from serving.errors import Code, ServingError, Unavailable
+from serving.errors import Code, Internal, ServingError, Unavailable
 from serving.http_server import HttpServer
 from serving.lifecycle import LoadOptions, ServedModel
 from serving.manager import Manager
 from serving.monitoring import Metrics
+from serving.paths import Inference, Target
 from serving.rest_api import RestApi
 from serving.servable import Signature
 from serving.wsgi import Application
@@ -262,6 +263,22 @@ def test_inputs_that_are_missing_are_named(api: Api) -> None:
     answer = api.ask("POST", "/v1/models/two:predict", b'{"instances": [{"b64": "YQ=="}]}')
     assert answer.status == 400
     assert "Missing but required: {b}." in answer.json()["error"]
+
+
+def test_the_method_name_is_checked_where_asked_for(tmp_path: Path) -> None:
+    """With its flag, a signature made for nothing that is known is 500, as the real server has it."""
+    odd = Signature({"x": spec()}, {"y": spec()}, "my/method")
+    manager = Manager(lambda *_: Toy({"serving_default": (odd, lambda inputs: {"y": inputs["x"]})}))
+    add_version(tmp_path, 1)
+    manager.configure([ServedModel("m", tmp_path)])
+    assert manager.wait_until_available(10)
+    body = b'{"instances": [1]}'
+    predict = Inference(Target("m"), "predict")
+    assert RestApi(manager, None, Metrics()).answer(predict, lambda: body)
+    checking = RestApi(manager, None, Metrics(), check_method_names=True)
+    with pytest.raises(Internal, match=r"tensorflow/serving/regress}\. Was: my/method"):
+        checking.answer(predict, lambda: body)
+    manager.close()
 
 
 def test_draining(api: Api) -> None:
