@@ -58,13 +58,13 @@ class Model:
     def takes_best(self) -> bool:
         """Whether nobody looks at other scores than the best: no decode function of the deployment's own, no shadow."""
         config = self.config
-        return ":" not in config.decode and not config.support_set and config.shadow is None
+        return not config.own_decode and not config.support_set and config.shadow is None
 
     @property
     def enough(self) -> tuple[int, int] | None:
         """Height and width that a decoded image needs at least; None: all it has."""
         # These two show single pixels and hard edges, which a small decode has averaged away.
-        exact = self.config.resize in ("nearest", "box") or ":" in self.config.preprocess
+        exact = self.config.resize in ("nearest", "box") or self.config.own_preprocess
         return None if exact else self.config.input_size
 
 
@@ -93,7 +93,7 @@ def _bind(
     if not config.upstream:
         config = replace(config, upstream=placement.upstream)
     where = f"{settings.models_file}, table [{config.name}]"
-    convention = None if ":" in config.preprocess else CONVENTIONS[config.preprocess]
+    convention = None if config.own_preprocess else CONVENTIONS[config.preprocess]
     if config.preprocess in ("caffe", "torch") and config.channels != 3:
         raise ConfigError(
             f"{where}, key 'preprocess': '{config.preprocess}' needs color_mode = \"rgb\"."
@@ -120,7 +120,7 @@ def _problem(config: ModelConfig, placement: Placement) -> str | None:
 
 
 def _preprocess(config: ModelConfig, where: str) -> Callable[[Picture], NDArray[Any]]:
-    if ":" in config.preprocess:
+    if config.own_preprocess:
         function = _function(config.preprocess, f"{where}, key 'preprocess'")
         return lambda picture: function(picture.image)
     size = cast(tuple[int, int], config.input_size)  # model_config sees to it
@@ -128,7 +128,7 @@ def _preprocess(config: ModelConfig, where: str) -> Callable[[Picture], NDArray[
 
 
 def _decode(config: ModelConfig, where: str) -> Decode:
-    if ":" in config.decode:
+    if config.own_decode:
         return _function(config.decode, f"{where}, key 'decode'")
     return partial(top_labels, labels=config.labels)
 

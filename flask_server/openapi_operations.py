@@ -105,7 +105,7 @@ def _predict_parameters(model: Model, *, fetching: bool) -> list[Json]:
 
 def _labels(model: Model) -> Json:
     """The answer to one picture, or to several: in the place of a bad one stands its problem."""
-    own = ":" in model.config.decode
+    own = model.config.own_decode
     one = _WHATEVER if own else reference("Labels")
     item = {"anyOf": [one, reference("Problem")]}
     several = {"type": "array", "items": item, "description": "One for each of the `instances`."}

@@ -52,6 +52,16 @@ class ModelConfig:
     """Whether clients teach it labels with a few pictures while it is served (docs/few-shot.md)."""
 
     @property
+    def own_preprocess(self) -> bool:
+        """Whether `preprocess` is a function of the deployment's own, which the router alone can run."""
+        return ":" in self.preprocess
+
+    @property
+    def own_decode(self) -> bool:
+        """Whether `decode` is a function of the deployment's own."""
+        return ":" in self.decode
+
+    @property
     def channels(self) -> int:
         """Numbers per pixel: 3 for RGB, 1 for grayscale."""
         return 1 if self.color_mode == "grayscale" else 3

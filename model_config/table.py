@@ -72,9 +72,9 @@ class Table:
             shadow=self._shadow(),
             support_set=self._yes_no("support_set"),
         )
-        if config.input_size is None and ":" not in config.preprocess:
+        if config.input_size is None and not config.own_preprocess:
             raise self._wrong("input_size", "this key is needed; write [height, width] in pixels")
-        if config.support_set and (":" in config.preprocess or ":" in config.decode):
+        if config.support_set and (config.own_preprocess or config.own_decode):
             raise self._wrong("support_set", "goes without functions of your own; remove them")
         return config
 

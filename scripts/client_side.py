@@ -28,7 +28,7 @@ def preprocessed(encoded: bytes, config: ModelConfig) -> np.ndarray:
     Raises:
         UserError: It is no image, or the model has a preprocess function of its own.
     """
-    if config.preprocess not in CONVENTIONS or config.input_size is None:
+    if config.own_preprocess or config.input_size is None:
         raise UserError(
             f"Model '{config.name}' preprocesses with its own {config.preprocess}; ask the router."
         )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_config.model import CONVENTIONS
 from scripts.keras_models import build_model
 from serving.export.bfloat16 import in_bfloat16
 from serving.export.image_graph import apply_convention
@@ -47,7 +46,7 @@ def _announce_bfloat16(model: keras.Model, config: ModelConfig) -> keras.Model:
     lighter = in_bfloat16(model)
     shape = (16, *(config.input_size or ()), config.channels)
     images = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
-    if config.preprocess in CONVENTIONS:
+    if not config.own_preprocess:
         images = np.asarray(apply_convention(images, config.preprocess))
     exact, rounded = (
         np.asarray(each.predict(images, verbose=0), np.float32) for each in (model, lighter)

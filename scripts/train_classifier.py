@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model_config import state_dir
-from model_config.model import CONVENTIONS
 from scripts.command_line import (
     UserError,
     add_models_argument,
@@ -91,7 +90,7 @@ def _backbone(deployment: Deployment, name: str | None) -> ModelConfig:
     config = pick_model_or_class(
         deployment, name or (table if table in deployment.models else architecture)
     )
-    if config.preprocess not in CONVENTIONS:
+    if config.own_preprocess:
         raise UserError(
             f"'{config.name}' preprocesses with its own function; name another --backbone."
         )

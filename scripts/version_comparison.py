@@ -130,7 +130,7 @@ def _pairs(config: ModelConfig, urls: list[str], images: list[Path]) -> Iterable
 
 
 def _pixels(reader: ImageReader, image: Path, config: ModelConfig) -> np.ndarray:
-    if config.preprocess not in CONVENTIONS or config.input_size is None:
+    if config.own_preprocess or config.input_size is None:
         raise UserError(f"'{config.name}' preprocesses with its own {config.preprocess}.")
     decoded = reader.read(read_image(image), config.color_mode)
     return resized_pixels(decoded, config.input_size, config.resize)

@@ -60,7 +60,7 @@ def check_fits(model: keras.Model, config: ModelConfig) -> None:
             " channels); set 'input_size' and 'color_mode'."
         )
     classes = model.outputs[0].shape[-1]
-    if config.labels and ":" not in config.decode and classes not in (None, len(config.labels)):
+    if config.labels and not config.own_decode and classes not in (None, len(config.labels)):
         raise ExportError(
             f"Model '{config.name}' gives {classes} scores, but its table has {len(config.labels)} labels; set 'labels', or a"
             " function of your own as 'decode'."

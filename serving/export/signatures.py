@@ -62,7 +62,7 @@ def sign(model: keras.Model, config: ModelConfig) -> SignedModel:
     floats = tf.TensorSpec([None, *image_shape(config)], tf.float32, name="input_image")
     score = _scorer(model, floats, module)
     signatures = {"serving_default": _signature(score, floats, "scores")}
-    if ":" not in config.preprocess:
+    if not config.own_preprocess:
         signatures |= _signatures_of_bytes(score, config, top=_has_top(model))
     return SignedModel(module, signatures)
 
