@@ -94,10 +94,6 @@ def _bind(
         config = replace(config, upstream=placement.upstream)
     where = f"{settings.models_file}, table [{config.name}]"
     convention = None if config.own_preprocess else CONVENTIONS[config.preprocess]
-    if config.preprocess in ("caffe", "torch") and config.channels != 3:
-        raise ConfigError(
-            f"{where}, key 'preprocess': '{config.preprocess}' needs color_mode = \"rgb\"."
-        )
     upstream = Upstream(config, pool.replicas(config.upstream), convention)
     taught = Taught(upstream, support, config.name).predict if config.support_set else None
     return Model(

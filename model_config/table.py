@@ -74,6 +74,11 @@ class Table:
         )
         if config.input_size is None and not config.own_preprocess:
             raise self._wrong("input_size", "this key is needed; write [height, width] in pixels")
+        if config.preprocess in ("caffe", "torch") and config.channels != 3:
+            raise self._wrong(
+                "preprocess",
+                f"'{config.preprocess}' is for three channels; choose 'tf' or 'none', or color_mode = \"rgb\"",
+            )
         if config.support_set and (config.own_preprocess or config.own_decode):
             raise self._wrong("support_set", "goes without functions of your own; remove them")
         return config

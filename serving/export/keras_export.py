@@ -65,10 +65,6 @@ def check_fits(model: keras.Model, config: ModelConfig) -> None:
             f"Model '{config.name}' gives {classes} scores, but its table has {len(config.labels)} labels; set 'labels', or a"
             " function of your own as 'decode'."
         )
-    if config.preprocess in ("caffe", "torch") and config.channels == 1:
-        raise ExportError(
-            f"Model '{config.name}': convention '{config.preprocess}' is for RGB; a grayscale model takes 'tf' or 'none'."
-        )
 
 
 def _write(model: keras.Model, config: ModelConfig, folder: Path) -> None:

@@ -263,13 +263,6 @@ def test_a_model_that_does_not_fit_its_table_is_refused(
     assert not (tmp_path / "small").exists()
 
 
-def test_an_rgb_convention_is_refused_for_grayscale(tmp_path: Path) -> None:
-    """`caffe` and `torch` are defined for three channels only."""
-    model = keras.Sequential([keras.Input((*SIZE, 1)), keras.layers.Flatten()])
-    with pytest.raises(ExportError, match="RGB"):
-        export_model(model, config_for(tmp_path, color_mode="grayscale", preprocess="caffe"))
-
-
 def test_a_model_with_two_outputs_is_refused(tmp_path: Path) -> None:
     """Scores must be one output."""
     image = keras.Input((*SIZE, 3))
