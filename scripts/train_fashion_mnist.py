@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.command_line import (
-    UserError,
     add_models_argument,
     read_models,
     run,
     tensorflow_chatter_hidden,
-    whole_number,
 )
-from scripts.models_file import add_table, path_in
+from scripts.models_file import add_table, checked_table, path_in
+from scripts.training.small_pictures import add_training_arguments, check_before_training
 from scripts.version_archive import pack
 from serving.export.versions import check_can_be_written
 
 if TYPE_CHECKING:
-    from model_config import Deployment, ModelConfig
+    from model_config import Deployment
     from scripts.training.small_cnn import LabelledImages
 
 LABELS = (
@@ -37,19 +36,18 @@ def main() -> None:
     arguments = _arguments()
     if arguments.out:
         check_can_be_written(arguments.out)
-    config = _table(read_models(arguments.models), arguments.model)
-    check_can_be_written(config.base_path, arguments.version)
+    deployment = read_models(arguments.models)
+    table = _table(deployment)
+    config = checked_table(deployment, arguments.model, table)
+    check_before_training(config, 28, arguments.version)
     with tensorflow_chatter_hidden():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
         from scripts.training import fashion_mnist_data, small_cnn  # noqa: PLC0415
-        from serving.export.keras_export import export_model  # noqa: PLC0415
     learn, test = fashion_mnist_data.load(arguments.data)
     print(f"{config.name}: training on {len(learn.images)} pictures of clothes", flush=True)
-    model = small_cnn.train(learn, epochs=arguments.epochs, seed=arguments.seed)
-    share = small_cnn.accuracy(model, test)
-    print(f"held-out accuracy: {share:.1%} of {len(test.images)} pictures", flush=True)
-    folder = export_model(model, config, version=arguments.version)
-    print(f"{config.name}: version {folder.name} is in {folder}", flush=True)
+    folder = small_cnn.train_and_export(config, learn, test, arguments)
+    comment = "clothes, 28x28, bright on dark (scripts/train_fashion_mnist.py)"
+    add_table(deployment, config.name, table, comment=comment)
     if arguments.out:
         _write_package(folder, test, arguments.out)
 
@@ -67,9 +65,6 @@ def _arguments() -> argparse.Namespace:
         help="its table, added if it is not there (default: fashion_mnist)",
     )
     parser.add_argument(
-        "--version", metavar="N", help="the version to write, such as 00000123 (default: the next)"
-    )
-    parser.add_argument(
         "--data",
         type=Path,
         metavar="DIR",
@@ -78,33 +73,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write model.tar.gz and predict.json there"
     )
-    parser.add_argument(
-        "--epochs", type=whole_number, default=8, help="at most so many (default: 8)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="makes a run repeatable (default: 0)")
+    add_training_arguments(parser, epochs=8)
     return parser.parse_args()
 
 
-def _table(deployment: Deployment, name: str) -> ModelConfig:
-    """The model's table, which is added if it is not there.
-
-    Raises:
-        UserError: It says what these pictures are not.
-    """
-    table = {
+def _table(deployment: Deployment) -> dict[str, object]:
+    """What the models file says of a model of these pictures."""
+    return {
         "train": path_in(Path(__file__), deployment),
         "color_mode": "grayscale",
         "input_size": [28, 28],
         "labels": list(LABELS),
     }
-    comment = "clothes, 28x28, bright on dark (scripts/train_fashion_mnist.py)"
-    config = add_table(deployment, name, table, comment=comment)
-    if (config.input_size, config.color_mode, config.preprocess) != ((28, 28), "grayscale", "none"):
-        raise UserError(
-            f'The table [{name}] must say input_size = [28, 28], color_mode = "grayscale" and'
-            ' preprocess = "none" for these pictures.'
-        )
-    return config
 
 
 def _write_package(version: Path, test: LabelledImages, folder: Path) -> None:

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 import keras
 
 from scripts.training.epoch_lines import EpochLines
+from serving.export.keras_export import export_model
 
 if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
     import numpy as np
+
+    from model_config import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,31 @@ class LabelledImages:
     """uint8 [N, H, W, 1], 0 to 255."""
     classes: np.ndarray
     """integers [N], from 0 up."""
+
+
+def train_and_export(
+    config: ModelConfig, learn: LabelledImages, held_out: LabelledImages, how: argparse.Namespace
+) -> Path:
+    """Train a network, say how good it is on pictures that it has not seen, and write it as a version.
+
+    Args:
+        config: The model's table.
+        learn: What to learn.
+        held_out: What to test with.
+        how: What `add_training_arguments` offers.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        ExportError: It cannot be written.
+    """
+    model = train(learn, epochs=how.epochs, seed=how.seed)
+    share = accuracy(model, held_out)
+    print(f"held-out accuracy: {share:.1%} of {len(held_out.images)} pictures", flush=True)
+    folder = export_model(model, config, version=how.version)
+    print(f"{config.name}: version {folder.name} is in {folder}", flush=True)
+    return folder
 
 
 def train(data: LabelledImages, *, epochs: int, seed: int) -> keras.Model:

@@ -20,12 +20,14 @@ def models(tmp_path: Path) -> Path:
 
 @pytest.mark.tensorflow
 def test_without_network_and_data_one_sentence_says_so(models: Path, tmp_path: Path) -> None:
-    """The last line names --data, with status 3."""
+    """The last line names --data, with status 3, and the models file is as it was: nothing will try it again."""
+    before = models.read_text()
     env = {"https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path / "keras")}
     process = run_script("train_fashion_mnist", "--models", models, cwd=tmp_path, env=env)
     assert process.returncode == 3
     assert "--data" in process.stderr.strip().splitlines()[-1]
     assert "Traceback" not in process.stderr
+    assert models.read_text() == before
 
 
 @pytest.mark.tensorflow
@@ -62,3 +64,4 @@ def test_what_cannot_be_written_is_told_before_training(
     process = run_script("train_fashion_mnist", "--models", models, *arguments, cwd=tmp_path)
     assert_one_sentence(process, words)
     assert process.stdout == ""
+    assert "fashion_mnist" not in models.read_text()
