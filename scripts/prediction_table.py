@@ -56,7 +56,7 @@ class PredictionTable:
 
     def has(self, file: str) -> bool:
         """Whether a picture has its line already."""
-        return file in self._done
+        return _spelled_out(file) in self._done
 
     def add(self, prediction: Prediction) -> None:
         """Write a picture's line."""
@@ -64,16 +64,17 @@ class PredictionTable:
         row = [prediction.file, prediction.error]
         for label_id, name, score in prediction.labels[: self._top]:
             row += [label_id, name, "" if score is None else f"{score:.6f}"]
-        self._file.write(_csv_text([row + [""] * (len(self._header) - len(row))]))
+        row += [""] * (len(self._header) - len(row))
+        self._file.write(_csv_text([[_spelled_out(cell) for cell in row]]))
         self._file.flush()
 
     def _read(self, path: Path) -> list[list[str]]:
         """The whole lines of pictures that did not fail."""
         try:
             text = path.read_text(encoding="utf-8") if path.exists() else ""
-        except (OSError, UnicodeDecodeError):
+            rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
+        except (OSError, UnicodeDecodeError, csv.Error):
             raise UserError(f"{path} cannot be read as a table; name another with --out.") from None
-        rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
         if text and (not rows or rows[0] != self._header):
             raise UserError(
                 f"{path} holds something else, or was made with another --top; delete it, or name another with --out."
@@ -85,3 +86,8 @@ def _csv_text(rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+def _spelled_out(text: str) -> str:
+    r"""As UTF-8 and csv can hold it: half a character (what no UTF-8 in a file's name becomes) as `\udcff`, CR as `\r`."""
+    return text.encode(errors="backslashreplace").decode().replace("\r", "\\r")

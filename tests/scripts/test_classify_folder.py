@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -129,6 +130,23 @@ def test_a_second_run_asks_only_for_what_is_missing(folder: Path, tmp_path: Path
         "damaged.gif": "3",
         "three.png": "4",
     }
+
+
+def test_a_picture_of_any_name_has_one_line(folder: Path, tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 and a carriage return in a name neither end the run nor are asked for twice."""
+    (folder / os.fsdecode(b"\xff.png")).write_bytes(b"xxx")
+    (folder / "a\rb.png").write_bytes(b"xxxx")
+    with router() as (server, arguments):
+        server.answer = [["\ud800", "half a character", 0.5]]
+        first = run_script("classify_folder", folder, *arguments, cwd=tmp_path)
+        server.asked.clear()
+        again = run_script("classify_folder", folder, *arguments, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert first.returncode == 0, first.stderr
+    assert server.asked == [b""]
+    table = rows(tmp_path / "predictions.csv")
+    assert {"\\udcff.png", "a\\rb.png"} < set(table)
+    assert len(table) == 5
 
 
 def test_a_busy_model_is_asked_again(folder: Path, tmp_path: Path) -> None:
