@@ -29,7 +29,7 @@ def model_server_urls(config: ModelConfig, hint: str = HINT) -> tuple[str, ...]:
     """
     if config.upstream:
         return config.upstream
-    match _placement().get(config.name):
+    match placement().get(config.name):
         case {"upstream": [_, *_] as urls}:
             return tuple(map(str, urls))
         case {"problem": str(problem)}:
@@ -38,10 +38,11 @@ def model_server_urls(config: ModelConfig, hint: str = HINT) -> tuple[str, ...]:
     raise UserError(f"Model '{config.name}' is not served now; {hint}.")
 
 
-def _placement() -> dict[str, object]:
+def placement() -> dict[str, object]:
+    """What the running supervisor has written down of each model; nothing where none has."""
     path = state_dir() / PLACEMENT
     try:
-        placement = json.loads(path.read_text(encoding="utf-8"))
+        written = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return placement if isinstance(placement, dict) else {}
+    return written if isinstance(written, dict) else {}

@@ -22,7 +22,8 @@ from scripts.command_line import (
 )
 from scripts.models_file import add_table, checked_table, path_in, write_text
 from scripts.photo_folders import find_classes
-from scripts.running_supervisor import reload_models
+from scripts.running_supervisor import reload_models, supervisor_process
+from serving.export.versions import check_can_be_written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,11 +44,14 @@ def main() -> None:
     """Train, say how good it is on photos held out, export, add the table."""
     arguments = _arguments()
     deployment = read_models(arguments.models)
+    if arguments.reload:
+        supervisor_process()
     names, photos = find_classes(arguments.folder)
     backbone = _backbone(deployment, arguments.backbone)
     table = {fact: getattr(backbone, fact) for fact in PREPROCESSING}
     config = checked_table(deployment, arguments.name, {**table, "labels": names})
     _check_same(config, backbone, names, deployment)
+    check_can_be_written(config.base_path)
     print(f"{config.name}: {len(photos)} photos of {len(names)} classes", flush=True)
     with tensorflow_chatter_hidden():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
@@ -58,7 +62,7 @@ def main() -> None:
     _add_table(deployment, config.name, table, names)
     print(f"{config.name}: version {folder.name} is in {folder}", flush=True)
     if arguments.reload:
-        print(f"auto_cmd.py (process {reload_models()}) takes it up")
+        print(f"auto_cmd.py (process {reload_models(config.name)}) has taken it up")
 
 
 def _arguments() -> argparse.Namespace:

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +13,17 @@ import pytest
 from PIL import Image
 
 from model_config import load_deployment
+from scripts.command_line import UserError
+from scripts.running_supervisor import reload_models
 from tests.scripts.photo_folders_made import CLASSES, make_folders, make_photo
 from tests.scripts.running import assert_one_sentence, run_script
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    Holder = Callable[[str], AbstractContextManager[subprocess.Popen[str]]]
 
 MODELS = """# Mine.
 [small_net]
@@ -208,32 +215,80 @@ def test_a_mistake_is_told_at_once(folder: Path, arguments: list[str], words: st
     assert not (folder / "labels").exists()
 
 
+def test_a_base_path_that_cannot_be_written_is_told_at_once(folder: Path) -> None:
+    """No photo is looked at for a version that could not be written."""
+    (folder / "versions").write_text("a file")
+    process = train(folder)
+    assert_one_sentence(process, "versions/shapes cannot be written")
+    assert process.stdout == ""
+
+
+def test_no_supervisor_to_reload_is_told_at_once(folder: Path) -> None:
+    """`--reload` without a running auto_cmd.py does not cost a training first."""
+    process = train(folder, "--reload")
+    assert_one_sentence(process, "No auto_cmd.py runs", "make run")
+    assert process.stdout == ""
+
+
 HOLDER = """
-import fcntl, signal, sys
-file = open(sys.argv[1], "w")
+import fcntl, os, pathlib, signal, sys
+folder, placement = pathlib.Path(sys.argv[1]), sys.argv[2]
+file = open(folder / "auto_cmd.pid", "w")
 fcntl.flock(file, fcntl.LOCK_EX)
-signal.signal(signal.SIGHUP, lambda *_: (print("told", flush=True), sys.exit()))
-file.write(str(__import__("os").getpid()))
+def reload(*_):
+    if placement:
+        (folder / "placement.json.new").write_text(placement)
+        (folder / "placement.json.new").rename(folder / "placement.json")
+    print("told", flush=True)
+    sys.exit()
+signal.signal(signal.SIGHUP, reload)
+file.write(str(os.getpid()))
 file.flush()
 print("ready", flush=True)
 signal.pause()
 """
+"""A supervisor as others see it: holds `auto_cmd.pid`, and writes the placement anew when it gets SIGHUP."""
 
 
-def test_the_running_supervisor_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that holds `auto_cmd.pid` gets SIGHUP; when it is gone, a sentence says so."""
-    from scripts.command_line import UserError  # noqa: PLC0415
-    from scripts.running_supervisor import reload_models  # noqa: PLC0415
-
+@pytest.fixture
+def holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Holder:
+    """Starts a `HOLDER` that will write this placement."""
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
-    pid_file = tmp_path / "auto_cmd.pid"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(pid_file)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        assert reload_models() == process.pid
-        assert process.stdout.readline() == "told\n"
-    pid_file.write_text(str(os.getpid()))  # a number that another process has by now
+    (tmp_path / "placement.json").write_text('{"shapes": {"upstream": ["http://before"]}}')
+
+    @contextmanager
+    def start(placement: str) -> Iterator[subprocess.Popen[str]]:
+        command = [sys.executable, "-c", HOLDER, str(tmp_path), placement]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+            assert process.stdout.readline() == "told\n"
+
+    return start
+
+
+def test_the_running_supervisor_is_told(tmp_path: Path, holder: Holder) -> None:
+    """The process that holds `auto_cmd.pid` gets SIGHUP; when it is gone, a sentence says so."""
+    with holder('{"shapes": {"upstream": ["http://127.0.0.1:9000"]}}') as process:
+        assert reload_models("shapes") == process.pid
+    # A number that another process has by now.
+    (tmp_path / "auto_cmd.pid").write_text(str(os.getpid()))
     with pytest.raises(UserError, match="make run"):
-        reload_models()
+        reload_models("shapes")
+
+
+@pytest.mark.parametrize(
+    ("placement", "words"),
+    [
+        ('{"other": {"upstream": ["http://127.0.0.1:9000"]}}', "another --models"),
+        ('{"shapes": {"problem": "It is not among them."}}', "'shapes': It is not among them."),
+        ("", "has not taken 'shapes' up within 1 s"),
+    ],
+)
+def test_a_supervisor_that_does_not_take_it_up_is_told_of(
+    holder: Holder, placement: str, words: str
+) -> None:
+    """Another models file, `--only`, and a file that it refuses: nobody is told that the model is served."""
+    with holder(placement), pytest.raises(UserError, match=words):
+        reload_models("shapes", seconds=1)
