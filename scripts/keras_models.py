@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
@@ -14,7 +15,7 @@ from scripts.reachability import NotReachableError, fail_fast_downloads
 from scripts.weights_files import WeightsMissingError, find_weights, weights_dir, where_to_put
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from model_config import ModelConfig
 
@@ -61,6 +62,7 @@ def _download(config: ModelConfig, hint: str) -> keras.Model:
 
     Raises:
         WeightsMissingError: The network cannot be reached; then the person is to do what `hint` says.
+        UserError: What is in the cache cannot be read.
     """
     try:
         with fail_fast_downloads():
@@ -69,6 +71,23 @@ def _download(config: ModelConfig, hint: str) -> keras.Model:
         raise WeightsMissingError(
             f"Model '{config.name}': its ImageNet weights cannot be downloaded ({error}); {hint}."
         ) from None
+    except OSError as error:
+        if broken := [str(file) for file in _broken_downloads()]:
+            raise UserError(
+                f"Model '{config.name}': a download was broken off ({_first_line(error)}); delete {', '.join(broken)} and"
+                " start again."
+            ) from None
+        raise
+
+
+def _broken_downloads() -> Iterator[Path]:
+    """The files in Keras' cache that cannot be opened; of those without a known hash it takes half a one for whole."""
+    cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+    for file in cache.glob("*.h5"):
+        try:
+            h5py.File(file).close()
+        except OSError:
+            yield file
 
 
 def _with_imagenet_weights(config: ModelConfig) -> keras.Model:

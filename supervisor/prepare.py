@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from model_config import ModelConfig
 
+STOP_SECONDS = 5.0
+"""What removing a half written version, or a half download, may take."""
 EXPORT = PROJECT / "scripts" / "export_saved_model.py"
 
 
@@ -46,4 +48,5 @@ def prepare_command(model: ModelConfig, models_file: Path) -> Command:
             f"--model={model.name}",
         ),
         env={},
+        stop_seconds=STOP_SECONDS,
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,39 @@ def test_a_command_to_type_is_short_where_it_can_be(
     monkeypatch.setattr("sys.executable", str(tmp_path / ".venv" / "bin" / "python"))
     shown = command_to_type(tmp_path / "a b.py", "--models", Path("/elsewhere/models.toml"))
     assert shown == ".venv/bin/python 'a b.py' --models /elsewhere/models.toml"
+
+
+EXPORTS_FOR_EVER = """
+import sys, time
+from pathlib import Path
+from scripts.command_line import run
+from serving.export.versions import write_version
+
+def write(folder):
+    (folder / "half").touch()
+    print("writing", flush=True)
+    time.sleep(60)
+
+run(lambda: write_version(Path(sys.argv[1]), write))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_export_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C, and SIGTERM as the supervisor sends it, end a script with the draft removed and the status that shells expect."""
+    with subprocess.Popen(
+        [sys.executable, "-c", EXPORTS_FOR_EVER, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        process.send_signal(number)
+        _, complaints = process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    assert complaints == b""
+    assert [*tmp_path.rglob("half")] == []
 
 
 @pytest.mark.parametrize("script", ["flask", "serving", "grpc"])

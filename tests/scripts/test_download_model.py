@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,19 @@ def test_without_a_network_it_ends_with_status_3(tmp_path: Path, env: dict[str, 
     assert process.returncode == 3
     assert "cached.weights.h5" in process.stderr.strip().splitlines()[-1]
     assert not (tmp_path / "weights").exists()
+
+
+@pytest.mark.tensorflow
+def test_half_a_download_is_named(tmp_path: Path, env: dict[str, str]) -> None:
+    """What a download that was killed has left in Keras' cache is to be deleted, says one sentence."""
+    h5py = pytest.importorskip("h5py")
+    half = tmp_path / "keras" / "models" / "mobilenet_2_5_128_tf.h5"
+    half.parent.mkdir(parents=True)
+    with h5py.File(half, "w") as file:
+        file["weights"] = [1.0] * 1000
+    os.truncate(half, 3000)
+    process = run_script("download_model", "--model", "cached", cwd=tmp_path, env=env)
+    assert_one_sentence(process, "'cached'", "truncated file", f"delete {half} and start again")
 
 
 def test_a_model_without_imagenet_weights_is_refused(tmp_path: Path, env: dict[str, str]) -> None:
