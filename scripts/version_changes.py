@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 from model_config import changed_version_labels, read_version_labels, version_folders
@@ -12,11 +13,13 @@ from scripts.command_line import UserError
 from scripts.served_versions import label_version, model_servers, states
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from model_config import ModelConfig
 
 _POLL_SECONDS = 0.3
+_PRUNED = ".pruned-"
 
 
 def promote(config: ModelConfig, version: int, label: str, *, seconds: float) -> None:
@@ -84,16 +87,18 @@ def prune(config: ModelConfig, *, keep: int, dry_run: bool) -> None:
         folders = version_folders(config.base_path)
         kept = {v for history in labels.values() for v in history[-2:]} | set([*folders][-keep:])
         doomed = [folder for version, folder in folders.items() if version not in kept]
-        # Renamed first: a server that looks just now sees a version whole or not at all.
-        hidden = [] if dry_run else [_hide(folder) for folder in doomed]
-    for folder in hidden:
-        shutil.rmtree(folder)
+        if not dry_run:
+            _delete(doomed, config.base_path)
     verb = "would delete" if dry_run else "deleted"
     print(f"{config.name}: {verb} {', '.join(folder.name for folder in doomed) or 'nothing'}")
 
 
-def _hide(folder: Path) -> Path:
-    return folder.rename(folder.with_name(f".pruned-{folder.name}"))
+def _delete(versions: Iterable[Path], base_path: Path) -> None:
+    """Renamed first, a version is seen whole or not at all; what a run that was killed has left goes, too."""
+    for folder in versions:
+        folder.rename(folder.with_name(f"{_PRUNED}{uuid.uuid4().hex}"))
+    for hidden in base_path.glob(f"{_PRUNED}*"):
+        shutil.rmtree(hidden)
 
 
 def _restore(base_path: Path, label: str, history: list[int]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import shutil
 import uuid
 from typing import TYPE_CHECKING
@@ -9,8 +11,10 @@ from typing import TYPE_CHECKING
 from serving.source import versions_on_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+_DRAFT = ".export-"
 
 
 class ExportError(Exception):
@@ -35,12 +39,13 @@ def write_version(
     """
     if version is not None:
         _check_free(base_path, version)
-    draft = _make_draft(base_path, base_path)
-    try:
-        write(draft)
-        return _publish(draft, base_path, version)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    with _writing(base_path):
+        draft = _make_draft(base_path, base_path)
+        try:
+            write(draft)
+            return _publish(draft, base_path, version)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def check_can_be_written(base_path: Path, version: str | None = None) -> None:
@@ -48,18 +53,39 @@ def check_can_be_written(base_path: Path, version: str | None = None) -> None:
     if version is not None:
         _check_free(base_path, version)
     there = next(folder for folder in (base_path, *base_path.parents) if folder.exists())
-    _make_draft(there, base_path).rmdir()
+    shutil.rmtree(_make_draft(there, base_path), ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _writing(base_path: Path) -> Iterator[None]:
+    """Share a lock on the base path while writing; who gets it alone removes what writers that were killed have left."""
+    with _refusals_told(base_path):
+        base_path.mkdir(parents=True, exist_ok=True)
+        lock = (base_path / ".export.lock").open("w")
+    with lock:
+        with contextlib.suppress(BlockingIOError):  # somebody writes: the drafts may be theirs
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for abandoned in base_path.glob(f"{_DRAFT}*"):
+                shutil.rmtree(abandoned, ignore_errors=True)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
 
 
 def _make_draft(folder: Path, base_path: Path) -> Path:
-    draft = folder / f".export-{uuid.uuid4().hex}"
+    draft = folder / f"{_DRAFT}{uuid.uuid4().hex}"
+    with _refusals_told(base_path):
+        draft.mkdir()
+    return draft
+
+
+@contextlib.contextmanager
+def _refusals_told(base_path: Path) -> Iterator[None]:
     try:
-        draft.mkdir(parents=True)
+        yield
     except OSError as error:
         raise ExportError(
             f"{base_path} cannot be written: {error.strerror}; choose another folder."
         ) from None
-    return draft
 
 
 def _check_free(base_path: Path, version: str) -> None:

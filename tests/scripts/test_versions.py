@@ -129,6 +129,14 @@ def test_pruning_spares_what_is_needed(versions: Versions) -> None:
     assert versions.folders() == ["2", "4", "6"]
 
 
+def test_what_a_killed_prune_has_left_goes_with_the_next_one(versions: Versions) -> None:
+    """Half a version that was being deleted is deleted, even if there is nothing else to delete."""
+    (versions.base_path / ".pruned-3").mkdir()
+    (versions.base_path / ".pruned-3" / "half").touch()
+    assert versions("prune", "colours", "--keep", "3") == (0, "colours: deleted nothing\n")
+    assert versions.folders() == ["1", "2", "3"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

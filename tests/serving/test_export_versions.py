@@ -17,8 +17,8 @@ def fill(folder: Path) -> None:
 
 
 def names(base_path: Path) -> list[str]:
-    """What lies under a base path."""
-    return sorted(entry.name for entry in base_path.iterdir())
+    """What lies under a base path, besides the writers' lock."""
+    return sorted(entry.name for entry in base_path.iterdir() if entry.name != ".export.lock")
 
 
 def test_the_next_version_follows_the_highest(tmp_path: Path) -> None:
@@ -63,6 +63,21 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk full"):
         write_version(tmp_path, write)
     assert names(tmp_path) == []
+
+
+def test_what_a_killed_export_has_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    """A draft that nobody writes any more is removed, one that somebody is writing is not."""
+    abandoned = tmp_path / ".export-0123"
+    abandoned.mkdir(parents=True)
+    fill(abandoned)
+
+    def write_two(folder: Path) -> None:
+        assert not abandoned.exists()
+        write_version(tmp_path, fill)
+        fill(folder)
+
+    write_version(tmp_path, write_two)
+    assert names(tmp_path) == ["1", "2"]
 
 
 @pytest.mark.parametrize("version", ["0", "-1", "1.5", "one", "", "\u0661"])
