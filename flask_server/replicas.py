@@ -55,13 +55,10 @@ class Replica:
         """See `Transport.exchange`; one that refuses or breaks off is set aside."""
         seconds = _CONNECT_SECONDS_SET_ASIDE if self.failures else _CONNECT_SECONDS
         try:
-            answer = self._transport.exchange(request, connect_seconds=seconds)
+            return self._transport.exchange(request, connect_seconds=seconds)
         except ConnectionError:
             self.put_aside()
             raise
-        self.failures = 0
-        self._set_aside_until = 0.0
-        return answer
 
     def close(self) -> None:
         """See `Transport.close`."""
@@ -72,6 +69,12 @@ class Replica:
         with self._lock:
             self.failures += 1
             self._back_off()
+
+    def has_predicted(self) -> None:
+        """Forget its failures; a mere answer is not enough, for one that cannot predict may still tell its state."""
+        with self._lock:
+            self.failures = 0
+            self._set_aside_until = 0.0
 
     def _back_off(self) -> None:
         seconds = _FIRST_BACK_OFF_SECONDS * 2 ** min(self.failures - 1, 10)

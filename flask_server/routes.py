@@ -77,7 +77,6 @@ def _call(model: Model, top: int) -> Call:
     return Call(
         deadline=facts().started + seconds,
         top=top if model.takes_best else None,
-        patient=seconds == model.config.timeout_seconds,
         version=version,
         version_label=version_label,
         affinity=request.headers.get(sticky) if sticky else None,

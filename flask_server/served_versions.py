@@ -30,8 +30,6 @@ class Call:
     """In seconds of `time.monotonic`."""
     top: int | None = None
     """How many of the best classes are wanted, if no other scores are looked at."""
-    patient: bool = True
-    """The deadline is the model's own, not one that the client made shorter."""
     version: int | None = None
     version_label: str | None = None
     affinity: str | None = None

@@ -73,9 +73,7 @@ class Traffic:
         """Ask the shadow, and note how it differs from the answer that was given."""
         begun = time.monotonic()
         deadline = begun + self._config.timeout_seconds
-        quiet = replace(
-            call, version=None, version_label=label, deadline=deadline, patient=False, client=None
-        )
+        quiet = replace(call, version=None, version_label=label, deadline=deadline, client=None)
         try:
             shadowed, version = self._ask(arrays, quiet)
         except RouterError as error:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask_server import tensor_text
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from model_config import ModelConfig
 
 _STATUS_SECONDS = 1.0
+# Silent for this much of the model's own time, a replica hangs; for less, others may have used the time up before it.
+_HUNG_SHARE = 0.5
 _SWAPS_PER_REQUEST = 3
 _DEFAULT_SIGNATURE = "serving_default"
 _log = logging.getLogger(__name__)
@@ -45,6 +49,7 @@ class Upstream:
         self, config: ModelConfig, replicas: Replicas, convention: Convention | None
     ) -> None:
         self._name = config.name
+        self._hung_seconds = _HUNG_SHARE * config.timeout_seconds
         self._replicas = replicas
         self._convention = convention
         self._versions = ServedVersions(config.servable)
@@ -93,7 +98,7 @@ class Upstream:
             UpstreamError: None is.
         """
         if all(replica.failures for replica in self._replicas.all):
-            self._ask(call, lambda replica: self._versions.look_again(replica, call))
+            self._ask(lambda replica: self._versions.look_again(replica, call))
 
     def states(self) -> dict[int, str]:
         """Version -> state, newest first; a version available on any replica is AVAILABLE.
@@ -101,8 +106,9 @@ class Upstream:
         Raises:
             UpstreamError: No replica tells.
         """
-        call = Call(deadline=time.monotonic() + _STATUS_SECONDS)
-        told = [states for one in self._replicas.all if (states := self._states_on(one, call))]
+        ask = partial(self._states_on, Call(deadline=time.monotonic() + _STATUS_SECONDS))
+        with ThreadPoolExecutor(len(self._replicas.all)) as pool:  # one may hang
+            told = [states for states in pool.map(ask, self._replicas.all) if states]
         if not told:
             raise UpstreamUnavailable("No model server answers.")
         merged: dict[int, str] = {}
@@ -110,7 +116,7 @@ class Upstream:
             merged |= {v: s for v, s in states.items() if merged.get(v) != "AVAILABLE"}
         return dict(sorted(merged.items(), reverse=True))
 
-    def _states_on(self, replica: Replica, call: Call) -> dict[int, str] | None:
+    def _states_on(self, call: Call, replica: Replica) -> dict[int, str] | None:
         try:
             answer = replica.exchange(call.exchange("GET", self._versions.path))
             entries = tensor_text.json_of(answer.body)["model_version_status"]
@@ -123,31 +129,42 @@ class Upstream:
     ) -> tuple[_T, int]:
         """Have a version run a signature: `write` the request for what it has, `read` its answer."""
         self._budget.earn()
-        return self._ask(call, lambda replica: self._run_on(replica, call, write, read))
+        return self._ask(lambda replica: self._run_on(replica, call, write, read))
 
-    def _ask(self, call: Call, ask: Callable[[Replica], _T]) -> _T:
+    def _ask(self, ask: Callable[[Replica], _T]) -> _T:
         """Ask the replicas in turn, until one answers.
 
         Going on is safe, for a prediction changes nothing; but it costs the others. So only a replica that refused
         the connection is passed over freely; after any other failure there is one retry, within the budget.
+        What a replica answers may be the request's fault. So for an answer it is set aside only if another one does
+        better at the same.
         """
-        retried = False
-        failure = UpstreamUnavailable(f"The model server of '{self._name}' cannot be reached now.")
+        retried, worse = False, None
+        failure: UpstreamError = UpstreamUnavailable(
+            f"The model server of '{self._name}' cannot be reached now."
+        )
         for replica in self._replicas.in_order():
+            begun = time.monotonic()
             try:
                 with replica.busy():
-                    return ask(replica)
+                    answer = ask(replica)
             except ConnectionRefusedError:
                 continue
-            except (ConnectionError, UpstreamUnavailable) as error:
-                failure = _unavailable(error, self._name)
+            except (ConnectionError, UpstreamError) as error:
+                failure = _failure(error, self._name)
                 if retried or not self._budget.spend():
                     break
                 retried = True
+                if isinstance(error, UpstreamError):  # else it is set aside already
+                    worse = replica
             except TimeoutError:
-                if call.patient:
+                if time.monotonic() - begun >= self._hung_seconds:
                     replica.put_aside()
                 raise UpstreamTimeout(f"The model '{self._name}' did not answer in time.") from None
+            else:
+                if worse is not None:
+                    worse.put_aside()
+                return answer
         raise failure
 
     def _run_on(
@@ -162,9 +179,11 @@ class Upstream:
             path = f"{self._versions.path}/versions/{served.version}:predict"
             answer = replica.exchange(call.exchange("POST", path, write(served)))
             if answer.status == 200:
-                return read(served, answer.body), served.version
+                rows = read(served, answer.body)
+                replica.has_predicted()
+                return rows, served.version
             if answer.status != 404:
-                raise self._failure(answer)
+                raise self._meaning(answer)
             served = self._versions.look_again(replica, call)  # unloaded since: which is it now?
         raise UpstreamUnavailable(f"The versions of '{self._name}' change too fast; try again.")
 
@@ -189,19 +208,19 @@ class Upstream:
         """Whether the version tells as many of the best classes as the call wants, from pixels as we have them."""
         return self._convention is not None and call.top is not None and call.top <= served.top
 
-    def _failure(self, answer: Answer) -> UpstreamError:
+    def _meaning(self, answer: Answer) -> UpstreamError | TimeoutError:
         """Say what the model server's failure means; what it said itself is for the log only."""
         reason = tensor_text.error_of(answer.body)[:500]
         _log.warning("model server of %s answered %d: %s", self._name, answer.status, reason)
         if answer.status in (429, 503):
             return UpstreamUnavailable(f"The model '{self._name}' has no capacity now; try again.")
         if answer.status == 504:
-            return UpstreamTimeout(f"The model '{self._name}' did not answer in time.")
+            return TimeoutError()
         return UpstreamError(f"The model '{self._name}' could not compute a prediction for this.")
 
 
-def _unavailable(error: Exception, name: str) -> UpstreamUnavailable:
-    if isinstance(error, UpstreamUnavailable):
+def _failure(error: Exception, name: str) -> UpstreamError:
+    if isinstance(error, UpstreamError):
         return error
     return UpstreamUnavailable(f"The model server of '{name}' broke off; try again in a moment.")
 

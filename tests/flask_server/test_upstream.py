@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from flask_server.admission import Places
-from flask_server.errors import ClientGone, TooBusy, UpstreamTimeout, UpstreamUnavailable
+from flask_server.errors import (
+    ClientGone,
+    TooBusy,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from flask_server.replicas import Replica, ReplicaPool, Replicas, RetryBudget
 from flask_server.served_versions import Call
 from flask_server.transport import Answer, Exchange, HttpTransport
@@ -62,8 +68,9 @@ SCORES = Answer(200, b'{"predictions": [[0.5, 0.25, 0.25]]}')
 def upstream_of(models_file: Callable[..., Path]) -> Callable[..., Upstream]:
     """An `Upstream` whose replicas have these transports."""
 
-    def make(*transports: Recorded) -> Upstream:
-        config = load_deployment(models_file(colours={})).models["colours"]
+    def make(*transports: Recorded, seconds: float = 30) -> Upstream:
+        tables = models_file(colours={"more": f"timeout_seconds = {seconds}"})
+        config = load_deployment(tables).models["colours"]
         replicas = [Replica(f"http://r{n}", one) for n, one in enumerate(transports)]
         return Upstream(config, Replicas(replicas), lambda pixels: pixels.astype(np.float32))
 
@@ -98,12 +105,14 @@ def test_asks_for_the_version_first(upstream_of: Callable[..., Upstream]) -> Non
         ConnectionResetError(),
         Answer(503, b'{"error": "busy"}'),
         Answer(429, b""),
+        Answer(500, b'{"error": "out of memory"}'),
+        Answer(200, b"<html>"),
     ],
 )
 def test_another_replica_is_asked(
     upstream_of: Callable[..., Upstream], failure: Answer | Exception
 ) -> None:
-    """A replica that is gone, breaks off or is busy is passed over."""
+    """A replica that is gone, breaks off, is busy or answers with no predictions is passed over."""
     one = Recorded(METADATA, failure, METADATA, failure)
     other = Recorded(METADATA, SCORES, SCORES)
     upstream = upstream_of(one, other)
@@ -117,6 +126,74 @@ def test_a_timeout_is_not_tried_again(upstream_of: Callable[..., Upstream]) -> N
     with pytest.raises(UpstreamTimeout):
         upstream_of(*transports).predict([PIXELS], call())
     assert sum(len(one.asked) for one in transports) == 2
+
+
+NO_VERSION = Answer(404, b'{"error": "Servable not found"}')
+WRONG = Answer(500, b"")
+
+
+@pytest.mark.parametrize(
+    "failing", [[METADATA, WRONG], [NO_VERSION]], ids=["predictions", "versions"]
+)
+def test_a_replica_that_does_worse_is_set_aside(
+    upstream_of: Callable[..., Upstream], failing: list[Answer]
+) -> None:
+    """One that fails at what another then answers gets no more of the traffic for a while."""
+    bad, good = Recorded(*failing), Recorded(METADATA, *[SCORES] * 8)
+    upstream = upstream_of(bad, good)
+    for _ in range(8):
+        assert upstream.predict([PIXELS], call())[1] == 3
+    assert len(bad.asked) == len(failing)
+
+
+def test_a_request_that_no_replica_can_answer(upstream_of: Callable[..., Upstream]) -> None:
+    """What fails everywhere is the request's own fault: no replica is set aside for it."""
+    transports = [Recorded(METADATA, WRONG, WRONG, SCORES) for _ in range(2)]
+    upstream = upstream_of(*transports)
+    for _ in range(2):
+        with pytest.raises(UpstreamError):
+            upstream.predict([PIXELS], call())
+    assert [upstream.predict([PIXELS], call())[1] for _ in range(2)] == [3, 3]
+    assert [one.answers for one in transports] == [[], []]
+
+
+def test_only_a_prediction_ends_a_failure() -> None:
+    """A replica that tells its state and hangs when it is to predict is tried again ever more seldom."""
+    replica = Replica("http://r", Recorded(METADATA))
+    replica.put_aside()
+    replica.exchange(status())
+    replica.put_aside()
+    assert replica.failures == 2
+    replica.has_predicted()
+    assert (replica.failures, replica.set_aside) == (0, False)
+
+
+class Silent(Recorded):
+    """A transport that answers what it has, and then nothing until the deadline."""
+
+    def exchange(self, request: Exchange, *, connect_seconds: float) -> Answer:
+        """The next of the answers, or a timeout."""
+        if self.answers:
+            return super().exchange(request, connect_seconds=connect_seconds)
+        time.sleep(max(request.deadline - time.monotonic(), 0))
+        raise TimeoutError
+
+
+@pytest.mark.parametrize(("seconds", "aside"), [(0.15, True), (0.05, False)])
+def test_a_replica_that_hangs_is_set_aside(
+    upstream_of: Callable[..., Upstream], seconds: float, aside: bool
+) -> None:
+    """Silent for half of the model's own time, a replica is set aside; not for the little that a client grants."""
+    upstream = upstream_of(Silent(METADATA), seconds=0.2)
+    with pytest.raises(UpstreamTimeout):
+        upstream.predict([PIXELS], call(seconds))
+    assert upstream._replicas.all[0].set_aside is aside
+
+
+def test_states_despite_a_replica_that_hangs(upstream_of: Callable[..., Upstream]) -> None:
+    """How a model stands is told by the replicas that answer, whichever hangs."""
+    told = Answer(200, b'{"model_version_status": [{"version": "3", "state": "AVAILABLE"}]}')
+    assert upstream_of(Silent(), Recorded(told)).states() == {3: "AVAILABLE"}
 
 
 def test_only_one_retry(upstream_of: Callable[..., Upstream]) -> None:
