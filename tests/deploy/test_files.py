@@ -55,19 +55,32 @@ def test_the_compose_file_fits_its_schema() -> None:
         jsonschema.validate(COMPOSE | {"service": {}}, schema)
 
 
+def config_text(name: str) -> str:
+    """What a configuration of the compose file holds."""
+    return (COMPOSE_FILE.parent / COMPOSE["configs"][name]["file"]).read_text()
+
+
 @pytest.mark.parametrize("profile", ["official", "ours"])
 def test_compose_serves_every_model_in_each_profile(profile: str) -> None:
     """Each model of models.toml is placed at a name that a container of the profile answers to, which serves it."""
-    placement = json.loads(COMPOSE["configs"]["placement"]["content"])
+    placement = json.loads(config_text("placement"))
     assert placement.keys() == MODELS.keys()
     serving = [s for s in COMPOSE["services"].values() if s.get("profiles") == [profile]]
     for name, model in MODELS.items():
         (url,) = placement[name]["upstream"]
         host = url.removeprefix("http://").removesuffix(":8501")
         (service,) = (s for s in serving if host in s["networks"]["models"]["aliases"])
-        told = " ".join(service["command"]) + COMPOSE["configs"]["models"]["content"]
+        told = " ".join(service["command"]) + config_text("models")
         assert f"/models/{model.servable}" in told
     assert "COMPOSE_PROFILES=official" in (ROOT / "deploy" / ".env").read_text()
+
+
+def test_compose_mounts_what_it_puts_into_read_only_services() -> None:
+    """Their configurations are files: Compose refuses to copy `content` or `environment` into a read-only root."""
+    for service in COMPOSE["services"].values():
+        for config in service.get("configs", []):
+            assert [*COMPOSE["configs"][config["source"]]] == ["file"]
+            assert config_text(config["source"])
 
 
 def test_compose_leaves_no_state_and_gives_no_rights() -> None:
