@@ -75,7 +75,7 @@ def load_models(settings: Settings, pool: ReplicaPool, support: SupportStore) ->
         ConfigError: The models file or the placement file is wrong, or names a function that cannot be imported.
     """
     deployment = load_deployment(settings.models_file)
-    _make_importable(settings.models_file.parent)
+    _make_importable(deployment.path.parent)
     placements = load_placement(settings.placement_file)
     return {
         name: _bind(config, placements.get(name, Placement()), settings, pool, support)

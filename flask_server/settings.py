@@ -26,7 +26,8 @@ def _text(raw: str) -> str:
 
 
 def _path(raw: str) -> Path:
-    return Path(raw).expanduser().resolve()
+    """Links are followed anew each time a file is read: a Kubernetes Secret changes by another folder behind a link."""
+    return Path(raw).expanduser().absolute()
 
 
 def _list(raw: str) -> tuple[str, ...]:

@@ -34,12 +34,13 @@ def load_deployment(path: Path, *, env: Mapping[str, str] = os.environ) -> Deplo
     """Read and check a models file.
 
     Args:
-        path: The TOML file; relative paths in it are relative to its folder.
+        path: The TOML file, or a link to it; relative paths in it are relative to the file's own folder.
         env: `SAVED_MODELS_DIR` is the default parent of base paths (default: `saved_models` beside the project).
 
     Raises:
         ConfigError: The file cannot be read, or says something that is not allowed.
     """
+    path = Path(os.path.realpath(path))
     document = _read_toml(path)
     tables = {name: value for name, value in document.items() if isinstance(value, dict)}
     settings = {name: value for name, value in document.items() if name not in tables}
@@ -57,8 +58,8 @@ def load_deployment(path: Path, *, env: Mapping[str, str] = os.environ) -> Deplo
 
 
 def models_file(env: Mapping[str, str] = os.environ) -> Path:
-    """The models file that this run is about: `$MODELS_FILE`, else the project's own."""
-    return Path(env.get("MODELS_FILE") or PROJECT / "models.toml").resolve()
+    """The models file that this run is about, which may be a link: `$MODELS_FILE`, else the project's own."""
+    return Path(env.get("MODELS_FILE") or PROJECT / "models.toml").absolute()
 
 
 def state_dir(env: Mapping[str, str] = os.environ) -> Path:

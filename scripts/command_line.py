@@ -102,7 +102,7 @@ def counted(number: int, noun: str) -> str:
 
 def read_models(path: Path | None) -> Deployment:
     """Read the models file that `--models` named, or the default one."""
-    return load_deployment(path.resolve() if path else models_file())
+    return load_deployment(path or models_file())
 
 
 def pick_model(deployment: Deployment, name: str) -> ModelConfig:

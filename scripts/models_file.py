@@ -24,7 +24,7 @@ def checked_table(deployment: Deployment, name: str, table: Mapping[str, Any]) -
     """
     if name in deployment.models:
         return deployment.models[name]
-    path = deployment.path.resolve()
+    path = deployment.path
     draft = path.with_name(f".{path.name}.draft-{os.getpid()}")
     try:
         write_text(draft, _text_with(deployment, name, table, "draft"))
@@ -55,7 +55,7 @@ def add_table(
     """
     config = checked_table(deployment, name, table)
     if name not in deployment.models:
-        write_text(deployment.path.resolve(), _text_with(deployment, name, table, comment))
+        write_text(deployment.path, _text_with(deployment, name, table, comment))
     return config
 
 
@@ -80,7 +80,7 @@ def write_text(path: Path, text: str) -> None:
 
 def path_in(path: Path, deployment: Deployment) -> str:
     """How a models file names a path: relative to its own folder where it lies below that."""
-    folder = deployment.path.resolve().parent
+    folder = deployment.path.parent
     path = path.resolve()
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 

@@ -119,7 +119,7 @@ def _add_table(
     """Write the labels and the table, unless the table is there."""
     if name in deployment.models:
         return
-    labels = deployment.path.resolve().parent / "labels" / f"{name}.json"
+    labels = deployment.path.parent / "labels" / f"{name}.json"
     write_text(labels, json.dumps(names, indent=2, ensure_ascii=False) + "\n")
     table = {**table, "labels": path_in(labels, deployment)}
     add_table(deployment, name, table, comment="trained by scripts/train_classifier.py")

@@ -78,7 +78,7 @@ def read_options(
     """
     given = _parser(env).parse_args(arguments)
     return Options(
-        models_file=given.models.resolve(),
+        models_file=given.models.absolute(),
         only=tuple(given.only),
         host=given.host,
         port=_port(given.port),

@@ -118,6 +118,22 @@ def test_models_file_comes_from_the_environment(tmp_path: Path) -> None:
     assert models_file({}) == PROJECT / "models.toml"
 
 
+def test_a_link_names_the_models_file_anew_each_time(tmp_path: Path) -> None:
+    """`MODELS_FILE` stays the link it is; the paths in the file start at the folder that the link leads to."""
+    for release in ("1", "2"):
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "models.toml").write_text(
+            '[m]\narchitecture = "VGG16"\nbase_path = "m"\n'
+        )
+    link = tmp_path / "models.toml"
+    link.symlink_to("1/models.toml")
+    path = models_file({"MODELS_FILE": str(link)})
+    assert the_model(load_deployment(path)).base_path == tmp_path / "1" / "m"
+    link.unlink()
+    link.symlink_to("2/models.toml")
+    assert the_model(load_deployment(path)).base_path == tmp_path / "2" / "m"
+
+
 def test_functions_of_ones_own_need_no_input_size(load: Load) -> None:
     """A model with its own preprocess and decode functions needs nothing else."""
     model = the_model(

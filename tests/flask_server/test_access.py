@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from flask_server import access, create_app
 from flask_server.api_keys import ApiKey, KeyRing, load_keys, new_key, save_keys
-from flask_server.settings import Settings
+from flask_server.settings import Settings, load_settings
 from model_config import ConfigError
 from model_config.table import RESERVED_NAMES
 from tests.flask_server.conftest import encoded
@@ -127,6 +128,27 @@ def test_the_file_is_read_again(guarded: FlaskClient, keys: dict[str, str], tmp_
     fresh = write_keys(tmp_path / "keys.json", phone={})["phone"]
     assert guarded.post(PATH, data=RED, headers={"X-API-Key": fresh}).status_code == 200
     assert guarded.post(PATH, data=RED, headers={"X-API-Key": keys["web"]}).status_code == 401
+
+
+def test_a_secret_of_kubernetes_is_read_again(
+    client_of: Callable[..., FlaskClient], tmp_path: Path
+) -> None:
+    """Where the file lies behind a link to a folder, as in a mounted Secret, the folder that the link names now counts."""
+    old, new = tmp_path / "..old", tmp_path / "..new"
+    old.mkdir()
+    new.mkdir()
+    revoked = write_keys(old / "keys.json", web={})["web"]
+    given = write_keys(new / "keys.json", web={})["web"]
+    (tmp_path / "..data").symlink_to(old)
+    (tmp_path / "keys.json").symlink_to("..data/keys.json")
+    env = {"API_KEYS_FILE": str(tmp_path / "keys.json")}
+    client = client_of(api_keys_file=load_settings(env=env).api_keys_file)
+    assert client.post(PATH, data=RED, headers={"X-API-Key": revoked}).status_code == 200
+    (tmp_path / "..data_tmp").symlink_to(new)
+    (tmp_path / "..data_tmp").replace(tmp_path / "..data")
+    shutil.rmtree(old)
+    assert client.post(PATH, data=RED, headers={"X-API-Key": given}).status_code == 200
+    assert client.post(PATH, data=RED, headers={"X-API-Key": revoked}).status_code == 401
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"keys": [{"name": 1}]}', None])
