@@ -40,8 +40,11 @@ logger = logging.getLogger(__name__)
 class BatchMetrics(Protocol):
     """Who wants to know of batches."""
 
-    def batch_ran(self, thread_pool_name: str, waited_seconds: Sequence[float]) -> None:
-        """A batch of as many requests as there are waits was run."""
+    def request_came(self, rows: int) -> None:
+        """A request of so many rows is to be batched."""
+
+    def batch_ran(self, waited_seconds: Sequence[float], rows: int, padded_rows: int) -> None:
+        """A batch of as many requests as there are waits was run, of so many rows and with padding."""
 
 
 @dataclass
@@ -92,6 +95,8 @@ class Batcher:
         Raises:
             Unavailable: too many batches wait already.
         """
+        if self._metrics is not None:
+            self._metrics.request_came(sum(task.rows for task in tasks))
         key = (id(servable), signature_name, *self._shape_key(tasks[0].inputs))
         with self._arrived:
             queue = self._queues.get(key, deque())
@@ -160,8 +165,9 @@ class Batcher:
         if not waiting:
             return
         if self._metrics is not None:
+            rows = sum(task.rows for task in waiting)
             waits = [now - task.arrived for task in waiting]
-            self._metrics.batch_ran(self.parameters.thread_pool_name, waits)
+            self._metrics.batch_ran(waits, rows, self.parameters.padded_size(rows))
         error = self._failure_of(batch, waiting)
         if error is not None:
             self._run_apart(batch, waiting, error)

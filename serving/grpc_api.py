@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from serving.lifecycle import InUse
     from serving.manager import Manager
     from serving.monitoring import Metrics
+    from serving.servable import Servable
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +66,9 @@ class PredictionService:
     ) -> predict_pb2.PredictResponse:
         """Run any signature on tensors."""
         response = predict_pb2.PredictResponse()
-        with self._serving(request.model_spec, "Predict", context) as used:
+        with self._serving(request.model_spec, "Predict", context) as (used, servable):
             outputs = run_predict(
-                used.servable,
+                servable,
                 request,
                 _timeout_seconds(context),
                 check_method_name=self._check_method_names,
@@ -125,14 +126,16 @@ class PredictionService:
         return response
 
     @contextmanager
-    def _serving(self, spec: ModelSpec, api: str, context: grpc.ServicerContext) -> Iterator[InUse]:
+    def _serving(
+        self, spec: ModelSpec, api: str, context: grpc.ServicerContext
+    ) -> Iterator[tuple[InUse, Servable]]:
+        """Hold a version, and what runs it and is seen by the metrics."""
         with (
             _answering(context),
             self._metrics.measuring(spec.name, api, "GRPC") as seen,
             self._manager.use(_target(spec)) as used,
         ):
-            seen.version = used.version
-            yield used
+            yield used, seen.using(used)
 
     def _on_examples(
         self,
@@ -142,9 +145,9 @@ class PredictionService:
         response: classification_pb2.ClassificationResponse | regression_pb2.RegressionResponse,
         context: grpc.ServicerContext,
     ) -> None:
-        with self._serving(request.model_spec, api, context) as used:
+        with self._serving(request.model_spec, api, context) as (used, servable):
             result = run(
-                used.servable,
+                servable,
                 request.model_spec.signature_name,
                 request.input,
                 _timeout_seconds(context),

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING
 from serving.errors import Code, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from serving.lifecycle import InUse
+    from serving.servable import Array, Servable
 
 
 def exponential_buckets(scale: float, growth: float, count: int) -> tuple[float, ...]:
@@ -27,6 +30,8 @@ def exponential_buckets(scale: float, growth: float, count: int) -> tuple[float,
 _LABELS_MAX = 10_000  # clients choose model names; memory must not grow with them
 _LATENCY_MICROS = exponential_buckets(10, 1.8, 33)  # up to about twenty minutes
 _QUEUING_MICROS = exponential_buckets(100, 1.2, 52)  # up to about a second
+_ROWS = exponential_buckets(1, 2, 14)
+_RUNTIME = "TF1"  # what the real server calls sessions
 
 
 class Counter:
@@ -44,11 +49,6 @@ class Counter:
             if label_values not in self._values and len(self._values) >= _LABELS_MAX:
                 return
             self._values[label_values] = self._values.get(label_values, 0) + amount
-
-    def value(self, *label_values: str) -> int:
-        """The number so far."""
-        with self._lock:
-            return self._values.get(label_values, 0)
 
     def lines(self) -> Iterator[str]:
         """Prometheus text."""
@@ -101,7 +101,37 @@ class Histogram:
 class Seen:
     """What a request turns out to be while it is served."""
 
-    version: int | None = None
+    def __init__(self, observe_run: Callable[[float], None]) -> None:
+        self.version: int | None = None
+        self._observe_run = observe_run
+
+    def using(self, used: InUse) -> Servable:
+        """Remember the version; what is given back runs it, and tells how long that took."""
+        self.version = used.version
+        return _Timed(used.servable, self._observe_run)
+
+
+class _Timed:
+    """A servable whose runs are timed, if they do not fail."""
+
+    def __init__(self, servable: Servable, observe: Callable[[float], None]) -> None:
+        self._servable = servable
+        self._observe = observe
+        self.signatures = servable.signatures
+        self.metadata, self.describe, self.close = (
+            servable.metadata,
+            servable.describe,
+            servable.close,
+        )
+
+    def run(
+        self, signature_name: str, inputs: Mapping[str, Array], timeout_seconds: float | None
+    ) -> dict[str, Array]:
+        """See `Servable.run`."""
+        start = time.perf_counter()
+        outputs = self._servable.run(signature_name, inputs, timeout_seconds)
+        self._observe(_micros_since(start))
+        return outputs
 
 
 class Metrics:
@@ -117,12 +147,20 @@ class Metrics:
         self.latency = Histogram(
             f"{serving}request_latency", _LATENCY_MICROS, "model_name", "API", "entrypoint"
         )
+        self.runtime = Histogram(
+            f"{serving}runtime_latency", _LATENCY_MICROS, "model_name", "API", "runtime"
+        )
+        self.warmup = Histogram(
+            f"{serving}model_warmup_latency", _LATENCY_MICROS, "model_path", "status"
+        )
         self.loads = Counter(f"{saved_model}load_attempt_count", "model_path", "status")
         self.load_micros = Counter(f"{saved_model}load_latency", "model_path")
-        self.batches = Counter(f"{serving}batching_session:wrapped_run_count")
-        self.queuing = Histogram(
-            f"{serving}batching_session:queuing_latency", _QUEUING_MICROS, "thread_pool_name"
-        )
+        batching = f"{serving}batching_session:"
+        self.batches = Counter(f"{batching}wrapped_run_count")
+        self.queuing = Histogram(f"{batching}queuing_latency", _QUEUING_MICROS, "thread_pool_name")
+        self.input_rows = Histogram(f"{batching}input_batch_size", _ROWS)
+        self.processed_rows = Histogram(f"{batching}processed_batch_size", _ROWS)
+        self.padding_rows = Histogram(f"{batching}padding_size", _ROWS, "execution_batch_size")
 
     @contextmanager
     def measuring(self, model: str, api: str, entrypoint: str) -> Iterator[Seen]:
@@ -130,10 +168,10 @@ class Metrics:
 
         Args:
             model: the model's name.
-            api: `predict`, `classify`, …
-            entrypoint: `REST` or `GRPC`.
+            api: `predict`, `classify`, …; nothing for a look at a model.
+            entrypoint: `REST`, or `GRPC`, where the real server takes no time of what fails.
         """
-        seen = Seen()
+        seen = Seen(lambda micros: self.runtime.observe(micros, model, api.capitalize(), _RUNTIME))
         code = Code.INTERNAL
         start = time.perf_counter()
         try:
@@ -143,7 +181,8 @@ class Metrics:
             code = error.code
             raise
         finally:
-            self.latency.observe((time.perf_counter() - start) * 1e6, model, api, entrypoint)
+            if code is Code.OK or entrypoint == "REST":
+                self.latency.observe(_micros_since(start), model, api, entrypoint)
             self.requests.add(1, model, code.name)
             if seen.version is not None:
                 self.version_requests.add(1, model, str(seen.version), code.name)
@@ -157,14 +196,26 @@ class Metrics:
             yield
             status = "success"
         finally:
-            self.load_micros.add(round((time.perf_counter() - start) * 1e6), path)
+            self.load_micros.add(round(_micros_since(start)), path)
             self.loads.add(1, path, status)
 
-    def batch_ran(self, thread_pool_name: str, waited_seconds: Sequence[float]) -> None:
+    def warmed_up(self, path: str, seconds: float) -> None:
+        """Count a version's warm-up."""
+        self.warmup.observe(seconds * 1e6, path, "OK")
+
+    def request_came(self, rows: int) -> None:
+        """Count a request that is to be batched; see `batcher.BatchMetrics`."""
+        self.input_rows.observe(rows)
+
+    def batch_ran(self, waited_seconds: Sequence[float], rows: int, padded_rows: int) -> None:
         """Count one batch; see `batcher.BatchMetrics`."""
         self.batches.add(1)
+        self.processed_rows.observe(padded_rows)
+        self.padding_rows.observe(padded_rows - rows, str(padded_rows))
         for seconds in waited_seconds:
-            self.queuing.observe(seconds * 1e6, thread_pool_name)
+            self.queuing.observe(
+                seconds * 1e6, ""
+            )  # the real server does not name its threads here
 
     def text(self) -> bytes:
         """All of it, for Prometheus."""
@@ -174,9 +225,11 @@ class Metrics:
         return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
 
 
+def _micros_since(start: float) -> float:
+    return (time.perf_counter() - start) * 1e6
+
+
 def _labels(names: Sequence[str], values: Sequence[str]) -> str:
-    if not names:
-        return ""
     pairs = (f'{n}="{_escaped(v)}"' for n, v in zip(names, values, strict=True))
     return f"{{{','.join(pairs)}}}"
 

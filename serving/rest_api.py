@@ -45,7 +45,7 @@ class RestApi:
     Attributes:
         manager: hands out the models.
         timeout_seconds: how long one run may take; None is for ever.
-        metrics: told of each request that runs a model.
+        metrics: told of each request.
         check_method_names: whether a verb looks at a signature's method name.
     """
 
@@ -64,15 +64,20 @@ class RestApi:
         Raises:
             ServingError: it cannot be done.
         """
-        match asked:
-            case Status(target):
-                return self.status(target)
-            case Metadata(target):
-                return self.metadata(target)
-            case Inference(target, verb):
-                run = {"predict": self.predict, "classify": self.classify, "regress": self.regress}
-                with self.metrics.measuring(target.model, verb, "REST") as seen:
-                    return run[verb](target, body(), seen)
+        api = asked.verb if isinstance(asked, Inference) else ""
+        with self.metrics.measuring(asked.target.model, api, "REST") as seen:
+            match asked:
+                case Status(target):
+                    return self.status(target)
+                case Metadata(target):
+                    return self.metadata(target)
+                case Inference(target, verb):
+                    verbs = {
+                        "predict": self.predict,
+                        "classify": self.classify,
+                        "regress": self.regress,
+                    }
+                    return verbs[verb](target, body(), seen)
 
     def predict(self, target: Target, body: bytes, seen: Seen) -> bytes:
         """Run any signature on rows (`instances`) or columns (`inputs`)."""
@@ -84,15 +89,15 @@ class RestApi:
     def _predict(self, target: Target, document: JsonObject, seen: Seen) -> bytes:
         name = _signature_name(document)
         with self.manager.use(target) as used:
-            seen.version = used.version
-            signature = signature_of(used.servable, name)
+            servable = seen.using(used)
+            signature = signature_of(servable, name)
             if not signature.inputs:
                 raise InvalidArgument(f"Failed to get input map for signature: {name}")
             layout, inputs = tensors_of(document, signature.inputs)
             if self.check_method_names:
                 check_predict_method(signature)
             check_input_names(signature, inputs)
-            outputs = used.servable.run(name, inputs, self.timeout_seconds)
+            outputs = servable.run(name, inputs, self.timeout_seconds)
         return predict_response(outputs, layout)
 
     def classify(self, target: Target, body: bytes, seen: Seen) -> bytes:
@@ -111,9 +116,8 @@ class RestApi:
         name = _signature_name(document)
         examples = examples_of(document)
         with self.manager.use(target) as used:
-            seen.version = used.version
             return run(
-                used.servable,
+                seen.using(used),
                 name,
                 examples,
                 self.timeout_seconds,

@@ -96,10 +96,15 @@ class Server:
         logger.info("loading model %s version %d from %s", model, version, path)
         with self._metrics.measuring_load(str(path)):
             servable: Servable = load_saved_model(path, self._session_options)
-            if self._flags.enable_model_warmup:
-                iterations = self._flags.num_request_iterations_for_warmup
-                warm_up(servable, path, iterations, self._timeout_seconds)
+        if self._flags.enable_model_warmup:
+            self._warm_up(servable, path)
         return self._batched(servable, path)
+
+    def _warm_up(self, servable: Servable, path: Path) -> None:
+        start = time.perf_counter()
+        iterations = self._flags.num_request_iterations_for_warmup
+        if warm_up(servable, path, iterations, self._timeout_seconds):
+            self._metrics.warmed_up(str(path), time.perf_counter() - start)
 
     def _batched(self, servable: Servable, path: Path) -> Servable:
         """Batch as the flags say, or as the version itself says where the flags let it."""

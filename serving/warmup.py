@@ -30,16 +30,20 @@ _RECORDS_MAX = 1000
 
 def warm_up(
     servable: Servable, version_path: Path, iterations: int, timeout_seconds: float | None = None
-) -> None:
+) -> bool:
     """Run a version's recorded requests, each `iterations` times (0 is once).
 
     With the timeout that requests will have: a run is compiled for each, so another one would warm nothing. But a first
     run may take longer than any other, and is not held to it.
 
+    Returns:
+        Whether there were any.
+
     Raises:
         ServingError: a request fails, or the file is broken; the version must not be served then.
     """
     file = version_path / REQUESTS_FILE
+    count = 0
     for count, log in enumerate(_logs(file), start=1):
         if count > _RECORDS_MAX:
             raise InvalidArgument(
@@ -47,6 +51,7 @@ def warm_up(
             )
         for _ in range(max(1, iterations)):
             _replay(servable, log, timeout_seconds)
+    return count > 0
 
 
 def _logs(path: Path) -> Iterator[PredictionLog]:

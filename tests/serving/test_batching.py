@@ -57,16 +57,26 @@ def test_requests_that_wait_are_joined() -> None:
     servable = batched(toy, metrics, max_batch_size=8, batch_timeout_micros=2_000_000)
     assert together(servable, [[float(i)] for i in range(8)]) == [[2.0 * i] for i in range(8)]
     assert len(toy.calls) == 1
-    assert metrics.batches.value() == 1
+    told = metrics.text().decode()
+    batching = ":tensorflow:serving:batching_session:"
+    assert f"{batching}wrapped_run_count{{}} 1\n" in told
+    assert f'{batching}queuing_latency_count{{thread_pool_name=""}} 8\n' in told
+    assert f"{batching}input_batch_size_count{{}} 8\n" in told
     servable.close()
 
 
 def test_batches_are_padded_to_an_allowed_size() -> None:
     """The graph sees an allowed size, the client only its own rows."""
+    metrics = Metrics()
     toy = times(2)
-    servable = batched(toy, max_batch_size=8, allowed_batch_sizes=(2, 4, 8))
+    servable = batched(toy, metrics, max_batch_size=8, allowed_batch_sizes=(2, 4, 8))
     assert run(servable, 1, 2, 3) == [2, 4, 6]
     assert toy.calls[0]["x"].tolist() == [1, 2, 3, 1]
+    told = metrics.text().decode()
+    batching = ":tensorflow:serving:batching_session:"
+    assert f"{batching}input_batch_size_sum{{}} 3.0\n" in told
+    assert f"{batching}processed_batch_size_sum{{}} 4.0\n" in told
+    assert f'{batching}padding_size_sum{{execution_batch_size="4"}} 1.0\n' in told
     servable.close()
 
 

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from serving.errors import Internal
+from serving.lifecycle import InUse
+from serving.monitoring import Metrics
 from serving.servable import Signature, State
 from tests.processes import wait_until
 from tests.serving.conftest import serving
-from tests.serving.toy import Toy, spec
+from tests.serving.toy import Toy, spec, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,6 +151,19 @@ def test_errors_have_their_codes(apis: Any, stub: Any) -> None:
     with pytest.raises(grpc.RpcError, match=r"n\.\.\.TRUNCATED") as long:
         stub.Predict(request, timeout=30)
     assert long.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_metrics() -> None:
+    """What runs is timed, and of a failure only that it was one, as the real server has it over gRPC."""
+    metrics = Metrics()
+    with metrics.measuring("m", "Predict", "GRPC") as seen:
+        seen.using(InUse(1, times(2))).run("serving_default", {"x": np.ones(1)}, None)
+    with pytest.raises(Internal), metrics.measuring("m", "Predict", "GRPC"):
+        raise Internal("as expected")
+    told = metrics.text().decode()
+    assert 'runtime_latency_count{model_name="m",API="Predict",runtime="TF1"} 1\n' in told
+    assert 'request_latency_count{model_name="m",API="Predict",entrypoint="GRPC"} 1\n' in told
+    assert 'request_count{model_name="m",status="INTERNAL"} 1\n' in told
 
 
 def _unknown_signature(request: Any) -> None:

@@ -220,7 +220,19 @@ def test_metrics(api: Api) -> None:
     assert f'{ours}{{model_name="m",version="2",status="OK"}} 1' in lines
     labels = 'model_name="m",API="predict",entrypoint="REST"'
     assert f":tensorflow:serving:request_latency_count{{{labels}}} 2" in lines
+    run = 'model_name="m",API="Predict",runtime="TF1"'
+    assert f":tensorflow:serving:runtime_latency_count{{{run}}} 1" in lines
     assert api.ask("GET", f"{METRICS}?x=1").status == 400
+
+
+def test_looks_at_a_model_are_counted(api: Api) -> None:
+    """Status and metadata are requests of no API, as the real server has it."""
+    api.ask("GET", "/v1/models/m")
+    api.ask("GET", "/v1/models/m/metadata")
+    lines = api.ask("GET", METRICS).body.decode().splitlines()
+    assert ':tensorflow:serving:request_count{model_name="m",status="OK"} 2' in lines
+    labels = 'model_name="m",API="",entrypoint="REST"'
+    assert f":tensorflow:serving:request_latency_count{{{labels}}} 2" in lines
 
 
 def test_metrics_of_a_name_that_is_no_text(api: Api) -> None:
