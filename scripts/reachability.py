@@ -1,9 +1,11 @@
-"""Let a download fail at once, with its reason, when there is no network."""
+"""Let a download fail soon, with its reason, when there is no network or the host falls silent."""
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
+import ssl
 import threading
 import urllib.request
 from typing import TYPE_CHECKING
@@ -12,10 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROBE_TIMEOUT_SECONDS = 5.0
+SILENCE_SECONDS = 30.0
+"""A download that brings nothing for so long has stalled."""
+_BROKEN_OFF = (ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException)
 
 
 class NotReachableError(Exception):
-    """The host of a download does not answer."""
+    """The host of a download does not answer, or does not go on."""
 
 
 class _ProbeFirst(urllib.request.BaseHandler):
@@ -30,20 +35,27 @@ class _ProbeFirst(urllib.request.BaseHandler):
 
 @contextlib.contextmanager
 def fail_fast_downloads() -> Iterator[None]:
-    """Within the block, urllib (which Keras downloads with) probes a host before it uses it.
+    """Within the block, urllib (which Keras downloads with) probes a host before it uses it, and waits no longer for ever.
 
     Raises:
-        NotReachableError: From the download, when its host does not answer within a few seconds.
+        NotReachableError: From the download, when its host does not answer within a few seconds, or breaks off.
     """
     urllib.request.install_opener(urllib.request.build_opener(_ProbeFirst))
+    limit_before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENCE_SECONDS)
     try:
         yield
+    except _BROKEN_OFF as error:
+        raise NotReachableError(
+            f"the download broke off: {error or type(error).__name__}"
+        ) from None
     except Exception as error:
         # Keras wraps some failures of urllib in a bare Exception with this text.
         if not isinstance(error, NotReachableError) and "URL fetch failure" not in str(error):
             raise
         raise NotReachableError(str(error)) from None
     finally:
+        socket.setdefaulttimeout(limit_before)
         urllib.request.install_opener(urllib.request.build_opener())
 
 
