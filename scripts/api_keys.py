@@ -16,11 +16,11 @@ from flask_server.api_keys import EVERY_MODEL, ApiKey, load_keys, new_key, save_
 from scripts.command_line import (
     UserError,
     add_models_argument,
-    command_to_type,
     pick_model,
     read_models,
     run,
 )
+from supervisor.to_type import command_to_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

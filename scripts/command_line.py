@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import difflib
 import os
-import shlex
 import signal
 import sys
 import tempfile
@@ -63,19 +62,6 @@ def run(main: Callable[[], None]) -> NoReturn:
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     signal.signal(number, signal.SIG_IGN)  # told again, it still removes what it has to
     raise KeyboardInterrupt(number)
-
-
-def command_to_type(program: Path, *arguments: str | Path) -> str:
-    """What a person types here to run a program with the interpreter that runs now."""
-    words = (Path(sys.executable), program, *arguments)
-    return shlex.join(
-        _as_seen_from_here(word) if isinstance(word, Path) else word for word in words
-    )
-
-
-def _as_seen_from_here(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def add_models_argument(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts.command_line import (
     UserError,
     add_models_argument,
-    command_to_type,
     pick_model,
     read_models,
     run,
@@ -20,6 +19,7 @@ from scripts.command_line import (
 )
 from scripts.weights_files import can_be_built
 from serving.export.versions import ExportError
+from supervisor.to_type import command_to_type
 
 if TYPE_CHECKING:
     from model_config import Deployment, ModelConfig

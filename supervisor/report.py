@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from model_config import PROJECT
 from supervisor.prepare import has_version
+from supervisor.to_type import command_to_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from supervisor.options import Options
     from supervisor.plan import Plan
+
+SAMPLE_REQUEST = PROJECT / "scripts" / "flask_sample_request.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +47,11 @@ def example(rows: Sequence[ModelRow], options: Options) -> str:
     ready = [row.model for row in rows if row.state.startswith("AVAILABLE")]
     if not ready:
         return "\nNo model is available; what is missing stands above. Type exit or q, or press Ctrl-C, to stop.\n"
-    picture = "test_images/digit_7.png" if "digits" in ready[:1] else "IMAGE"
-    url = "" if options.router_url == "http://127.0.0.1:5000" else f" --url {options.router_url}"
+    picture = PROJECT / "test_images" / "digit_7.png" if ready[0] == "digits" else "IMAGE"
+    url = () if options.router_url == "http://127.0.0.1:5000" else ("--url", options.router_url)
+    words = ("-i", picture, "--model", ready[0], *url)
     return (
-        f"\nTry it:   .venv/bin/python scripts/flask_sample_request.py -i {picture} --model {ready[0]}{url}\n"
+        f"\nTry it:   {command_to_type(SAMPLE_REQUEST, *words)}\n"
         f"Browse:   {options.router_url}/\n"
         "Stop:     type exit or q, or press Ctrl-C\n"
     )
@@ -56,8 +61,8 @@ def check(plan: Plan, options: Options) -> str:
     """What would be done."""
     lines = []
     for model in plan.models:
-        missing = ", ".join(plan.upstream(model)) or "no model server: give the table an 'upstream'"
-        lines.append(f"{model.name}: {options.router_url}/{model.name}/predict/ -> {missing}")
+        where = ", ".join(plan.upstream(model)) or "no model server: give the table an 'upstream'"
+        lines.append(f"{model.name}: {options.router_url}/{model.name}/predict/ -> {where}")
         if any(model in server.models for server in plan.servers) and not has_version(
             model.base_path
         ):

@@ -57,6 +57,7 @@ def deployed(
     *arguments: str,
     models: Path = ROOT / "models.toml",
     seconds: float = 420,
+    cwd: Path = ROOT,
     **env: str,
 ) -> Iterator[Deployed]:
     """Run `auto_cmd.py ARGUMENTS` until the block ends; yields when its table has been printed."""
@@ -71,7 +72,7 @@ def deployed(
         **env,
     }
     with running(
-        ROOT / "auto_cmd.py", *arguments, log=folder / "auto_cmd.out", env=settings
+        ROOT / "auto_cmd.py", *arguments, log=folder / "auto_cmd.out", env=settings, cwd=cwd
     ) as program:
         wait_until(
             lambda: (

@@ -64,21 +64,24 @@ def test_first_run_explains_itself(trained: Path) -> None:
         assert f"{model} is not served: Model '{model}': its ImageNet weights" in output
 
 
-def test_the_printed_example_works(digits: Deployed) -> None:
-    """The example command under the table prints the digit first."""
-    (example,) = [
-        line.split(":", 1)[1].split()
-        for line in digits.program.output().splitlines()
-        if line.startswith("Try it:")
-    ]
-    answer = subprocess.run(
-        [sys.executable, *example[1:]],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+def test_the_printed_example_works(trained: Path, tmp_path: Path) -> None:
+    """The command under the table, typed as it stands where the run was started, prints the digit first."""
+    shutil.copytree(trained / "saved_models", tmp_path / "saved_models")
+    with deployed(tmp_path, "--only", "digits", cwd=tmp_path) as it:
+        (example,) = [
+            line.removeprefix("Try it:")
+            for line in it.program.output().splitlines()
+            if line.startswith("Try it:")
+        ]
+        answer = subprocess.run(
+            example,
+            shell=True,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
     assert "seven" in answer.stdout.splitlines()[0]
 
 

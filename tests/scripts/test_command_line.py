@@ -3,13 +3,16 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts.command_line import command_to_type, counted
+from scripts.command_line import counted
 from tests.processes import ROOT
 from tests.scripts.running import assert_one_sentence, run_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MODELS = '[a]\ninput_size = [8, 8]\nupstream = "http://127.0.0.1:1"\n'
 
@@ -63,16 +66,6 @@ def test_a_benchmark_without_its_packages_names_their_list() -> None:
         [sys.executable, "-c", hide], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert_one_sentence(process, "psutil", "requirements-bench.txt")
-
-
-def test_a_command_to_type_is_short_where_it_can_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The interpreter and files below the present folder are named from there, others as they are."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.executable", str(tmp_path / ".venv" / "bin" / "python"))
-    shown = command_to_type(tmp_path / "a b.py", "--models", Path("/elsewhere/models.toml"))
-    assert shown == ".venv/bin/python 'a b.py' --models /elsewhere/models.toml"
 
 
 EXPORTS_FOR_EVER = """
