@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from flask_server.errors import DeadlinePassed, InvalidImage, RouterError, TooLarge
 from model_config import ConfigError
@@ -44,9 +44,14 @@ _TURNS = {
 # Each scan of a progressive JPEG goes over all of its pixels again. Encoders write about ten.
 _START_OF_SCAN, _MOST_SCANS = b"\xff\xda", 100
 _MODES = {"rgb": "RGB", "grayscale": "L"}
+# As long as a JPEG's may be. Longer ones cost more memory than their pixels: a row or a column has its own, too.
+_LONGEST_SIDE = 65_535
+_MOST_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 # Pillow only warns of an image that would fill the memory.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+# Else Pillow itself walks through the strips of a plain TIFF, a million if a file says so, and takes a minute for it.
+TiffImagePlugin.READ_LIBTIFF = True
 
 
 Box = tuple[float, float, float, float]
@@ -68,6 +73,22 @@ class Picture:
     """
     reduction: int = 1
     """Each pixel of a JPEG decoded small is the mean of so many in each direction."""
+
+
+class _Source(io.BytesIO):
+    """A file that Pillow may read from until it has used up its time of a processor.
+
+    It walks through heads and plain pixels in Python, block by block: some megabytes of tiny ones would take a minute.
+    """
+
+    def __init__(self, encoded: bytes) -> None:
+        super().__init__(encoded)
+        self._end = time.thread_time() + _MOST_SECONDS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.thread_time() > self._end:
+            raise InvalidImage(f"The image takes longer than {_MOST_SECONDS:g} s to decode.")
+        return super().read(size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +136,7 @@ class ImageReader:
 
         Raises:
             InvalidImage: It is no image of an allowed format, or is damaged.
-            TooLarge: It has more than `max_pixels` pixels; found before any is decoded.
+            TooLarge: It has more than `max_pixels` pixels, or too long a side; found before any is decoded.
             DeadlinePassed: Time was up before its turn came.
         """
         with self._turn(deadline):
@@ -146,10 +167,10 @@ class ImageReader:
             self.turns.release()
 
     def _decoded(self, encoded: bytes, mode: str, at_least: tuple[int, int] | None) -> Picture:
-        with Image.open(io.BytesIO(encoded), formats=self.formats) as image:
+        with Image.open(_Source(encoded), formats=self.formats) as image:
+            for width, height in _sizes(image):
+                self._check_size(width, height)
             pixels = image.width * image.height
-            if pixels > self.max_pixels:
-                raise TooLarge(self._too_large())
             if image.info.get("progressive") and encoded.count(_START_OF_SCAN) > _MOST_SCANS:
                 raise InvalidImage(f"The JPEG has more than {_MOST_SCANS} scans.")
             reduction = _reduction(image, at_least)
@@ -163,6 +184,12 @@ class ImageReader:
             box = _turned(box, image.size, orientation)
             return Picture(_in_mode(upright, mode), pixels, box, reduction)
 
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self.max_pixels:
+            raise TooLarge(self._too_large())
+        if max(width, height) > _LONGEST_SIDE:
+            raise TooLarge(f"The image has a side of more than {_LONGEST_SIDE} pixels.")
+
     def _too_large(self) -> str:
         return f"The image has more than {self.max_pixels} pixels, the most that is taken."
 
@@ -173,6 +200,15 @@ def as_png(pixels: NDArray[np.uint8]) -> bytes:
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image.save(file, "PNG", compress_level=1)
     return file.getvalue()
+
+
+def _sizes(image: ImageFile) -> Iterator[tuple[int, int]]:
+    """Each size for which decoding takes memory: a tile of a TIFF may be larger than the image."""
+    yield image.size
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tags = image.tag_v2
+        if TiffImagePlugin.TILEWIDTH in tags and TiffImagePlugin.TILELENGTH in tags:
+            yield tags[TiffImagePlugin.TILEWIDTH], tags[TiffImagePlugin.TILELENGTH]
 
 
 def _reduction(image: ImageFile, at_least: tuple[int, int] | None) -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flask_server import images
 from flask_server.errors import InvalidImage, TooLarge
 from flask_server.images import ImageReader
 from flask_server.settings import IMAGE_FORMATS
@@ -37,7 +39,7 @@ def ramp(mode: str) -> Image.Image:
     return Image.fromarray(RAMP).convert("RGB").convert(mode)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM"])
+@pytest.mark.parametrize("kind", IMAGE_FORMATS)
 def test_formats(kind: str) -> None:
     """Every allowed format is read, to RGB and to grey."""
     file = saved(ramp("RGB"), kind)
@@ -162,7 +164,7 @@ def test_damaged_exif() -> None:
     assert read(file, "rgb").size == (8, 8)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM"])
+@pytest.mark.parametrize("kind", IMAGE_FORMATS)
 def test_truncated(kind: str) -> None:
     """A file cut in the middle of its pixels is an invalid image."""
     noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
@@ -172,26 +174,92 @@ def test_truncated(kind: str) -> None:
             read(file[:end], "rgb")
 
 
+def test_avif_can_be_added() -> None:
+    """A format that is not allowed of itself is read where the setting names it."""
+    file = saved(ramp("RGB"), "AVIF")
+    assert ImageReader(("AVIF",), 1_000_000).read(file, "rgb").image.size == (8, 8)
+
+
 def test_formats_that_are_not_allowed() -> None:
     """A format outside the allow-list is refused even if Pillow could read it."""
-    for kind in ("ICO", "TGA", "PDF", "EPS", "JPEG2000", "PCX", "SGI"):
+    for kind in ("AVIF", "ICO", "TGA", "PDF", "EPS", "JPEG2000", "PCX", "SGI"):
         with pytest.raises(InvalidImage, match="known format"):
             read(saved(ramp("RGB"), kind), "rgb")
 
 
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def test_bomb_is_refused_before_it_is_decoded() -> None:
     """A few bytes that claim many pixels are too large, found without decoding them."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
     for width, height in ((1001, 1000), (30_000, 30_000), (2_000_000_000, 2_000_000_000)):
         header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
         file = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
         with pytest.raises(TooLarge):
             read(file, "rgb")
+
+
+def tiff(width: int, height: int, further: dict[int, tuple[int, bytes]], pixels: bytes) -> bytes:
+    """A grey TIFF; `further` are tags with their type and values."""
+    tags = {256: width, 257: height, 258: 8, 262: 1, 277: 1}
+    entries = {tag: (4, struct.pack("<I", value)) for tag, value in tags.items()} | further
+    start = 8 + len(pixels) + 2 + 12 * len(entries) + 4
+    directory, values = struct.pack("<H", len(entries)), b""
+    for tag, (kind, value) in sorted(entries.items()):
+        count = len(value) // {3: 2, 4: 4}[kind]
+        place = value.ljust(4, b"\0")
+        if len(value) > 4:
+            place = struct.pack("<I", start + len(values))
+            values += value
+        directory += struct.pack("<HHI", tag, kind, count) + place
+    head = b"II*\0" + struct.pack("<I", 8 + len(pixels))
+    return head + pixels + directory + bytes(4) + values
+
+
+def tiled(side: int) -> bytes:
+    """A TIFF of one pixel in one square tile."""
+    tile = zlib.compress(bytes(side * side))
+    numbers = {259: 8, 322: side, 323: side, 324: 8, 325: len(tile)}
+    further = {tag: (4, struct.pack("<I", number)) for tag, number in numbers.items()}
+    return tiff(1, 1, further, tile)
+
+
+def test_a_tile_larger_than_its_image() -> None:
+    """Tiles of a TIFF count as an image does, for each is decoded whole."""
+    assert read(tiled(1000 - 1000 % 16), "rgb").size == (1, 1)
+    with pytest.raises(TooLarge, match="1000000 pixels"):
+        read(tiled(1008), "rgb")
+
+
+def test_a_side_longer_than_any_camera_makes() -> None:
+    """A row of a million pixels is refused though these are few: each column and row costs memory of its own."""
+    for size in ((65_536, 1), (1, 65_536)):
+        with pytest.raises(TooLarge, match="65535"):
+            read(saved(Image.new("L", size), "PNG"), "rgb")
+    assert read(saved(Image.new("L", (65_535, 1)), "PNG"), "rgb").size == (65_535, 1)
+
+
+def test_a_plain_tiff_of_a_million_strips() -> None:
+    """It is refused at once, not walked through strip by strip."""
+    strips = {273: (3, struct.pack("<H", 8) * 200_000), 278: (3, struct.pack("<H", 1))}
+    begun = time.thread_time()
+    with pytest.raises(InvalidImage):
+        read(tiff(10, 10, strips, bytes(10)), "rgb")
+    assert time.thread_time() - begun < 1
+
+
+def test_a_file_that_takes_too_long_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding ends when a file has used up its time, here with blocks that are unpacked one after the other."""
+    monkeypatch.setattr(images, "_MOST_SECONDS", 0.1)
+    profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(1_000_000)))
+    file = saved(ramp("RGB"), "PNG")
+    begun = time.thread_time()
+    with pytest.raises(InvalidImage, match=r"0\.1 s"):
+        read(file[:33] + profile * 1000 + file[33:], "rgb")
+    assert time.thread_time() - begun < 0.5
+    assert read(file[:33] + profile + file[33:], "rgb").size == (8, 8)
 
 
 def test_large_jpeg_is_decoded_small() -> None:

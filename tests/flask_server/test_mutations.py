@@ -15,6 +15,7 @@ import orjson
 import pytest
 from PIL import Image
 
+from flask_server.settings import IMAGE_FORMATS
 from tests.flask_server.test_images import saved
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ def pictures() -> list[bytes]:
     image = Image.fromarray(noise)
     exif = Image.Exif()
     exif[0x0112] = 6
-    files = [
-        saved(image, kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM")
-    ]
+    files = [saved(image, kind) for kind in IMAGE_FORMATS]
     files += [
         saved(image, "JPEG", progressive=True, exif=exif),
         saved(image.convert("CMYK"), "JPEG"),
