@@ -23,6 +23,10 @@ VERSION_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 HISTORY = 10
 """How many versions of a label are remembered."""
 
+SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+"""A version holds one of them; the first is taken where both are there."""
+
+_VERSION_NAME = re.compile(r"[0-9]+")
 _VERSIONS_END = 2**63
 LabelHistory = dict[str, list[int]]
 
@@ -30,16 +34,17 @@ LabelHistory = dict[str, list[int]]
 def version_folders(base_path: Path) -> dict[int, Path]:
     """The versions that a model server would find, oldest first: a number for a name, a SavedModel in the folder."""
     try:
-        entries = [entry for entry in base_path.iterdir() if entry.name.isdecimal()]
+        entries = [entry for entry in base_path.iterdir() if _VERSION_NAME.fullmatch(entry.name)]
     except OSError:
         return {}
-    found = {int(entry.name): entry for entry in entries if _holds_saved_model(entry)}
+    found = {int(entry.name): entry for entry in entries if holds_saved_model(entry)}
     return {number: found[number] for number in sorted(found) if number < _VERSIONS_END}
 
 
-def _holds_saved_model(folder: Path) -> bool:
+def holds_saved_model(folder: Path) -> bool:
+    """Whether a folder, such as a version's, holds a SavedModel."""
     try:
-        return any((folder / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt"))
+        return any((folder / name).is_file() for name in SAVED_MODEL_FILES)
     except OSError:  # it may not be looked into
         return False
 

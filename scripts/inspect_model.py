@@ -9,6 +9,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from model_config import version_folders
+from model_config.versions import SAVED_MODEL_FILES, holds_saved_model
 from scripts.command_line import (
     UserError,
     add_models_argument,
@@ -63,14 +65,12 @@ def _versions(folder: Path) -> list[Path]:
     Raises:
         UserError: There is neither.
     """
-    if (folder / "saved_model.pb").is_file():
+    if holds_saved_model(folder):
         return [folder]
-    versions = [
-        file.parent for file in folder.glob("*/saved_model.pb") if file.parent.name.isdigit()
-    ]
+    versions = version_folders(folder)
     if not versions:
         raise UserError(f"{folder} holds no SavedModel and no versions of one.")
-    return sorted(versions, key=lambda version: int(version.name))
+    return [*versions.values()]
 
 
 def saved_signatures(folder: Path) -> dict[str, Any]:
@@ -81,13 +81,18 @@ def saved_signatures(folder: Path) -> dict[str, Any]:
     """
     with tensorflow_chatter_hidden():
         # TensorFlow takes seconds to import, which a served model does not need.
+        from google.protobuf import text_format  # noqa: PLC0415
         from google.protobuf.json_format import MessageToDict  # noqa: PLC0415
         from google.protobuf.message import DecodeError  # noqa: PLC0415
         from tensorflow.core.protobuf.saved_model_pb2 import SavedModel  # noqa: PLC0415
+    path = next(folder / name for name in SAVED_MODEL_FILES if (folder / name).is_file())
     try:
-        saved_model = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    except (OSError, DecodeError) as error:
-        raise UserError(f"{folder}/saved_model.pb cannot be read: {error}") from None
+        if path.suffix == ".pb":
+            saved_model = SavedModel.FromString(path.read_bytes())
+        else:
+            saved_model = text_format.Parse(path.read_text(encoding="utf-8"), SavedModel())
+    except (OSError, UnicodeDecodeError, DecodeError, text_format.ParseError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
     for graph in saved_model.meta_graphs:
         if "serve" in graph.meta_info_def.tags:
             message = MessageToDict(graph, preserving_proto_field_name=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from model_config import version_folders
 from scripts.command_line import UserError, add_models_argument, pick_model, read_models, run
 from scripts.version_archive import pack, unpack
-from serving.source import versions_on_disk
 
 
 def main() -> None:
@@ -68,10 +68,10 @@ def _base_path(arguments: argparse.Namespace) -> Path:
 
 
 def _newest(base_path: Path) -> Path:
-    versions = versions_on_disk(base_path) if base_path.is_dir() else {}
+    versions = [*version_folders(base_path).values()]
     if not versions:
         raise UserError(f"{base_path} holds no version to pack.")
-    return versions[max(versions)]
+    return versions[-1]
 
 
 if __name__ == "__main__":

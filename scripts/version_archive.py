@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from model_config.versions import SAVED_MODEL_FILES, holds_saved_model
 from scripts.command_line import UserError
 from serving.export.versions import write_version
 
@@ -23,7 +24,7 @@ def pack(version: Path, archive: Path) -> None:
     Raises:
         UserError: It is no version, or the file cannot be written.
     """
-    if not (version / "saved_model.pb").is_file() or not version.name.isdigit():
+    if not holds_saved_model(version) or not version.name.isdecimal():
         raise UserError(f"{version} is no version: a folder named by a number, with a SavedModel.")
     beside = archive.with_name(f".{archive.name}.{os.getpid()}")
     try:
@@ -80,7 +81,7 @@ def _version_in(file: tarfile.TarFile, archive: Path) -> tuple[str, list[Member]
     files = [(path, member) for path, member in _safe_members(file, archive) if member.isfile()]
     tops = {path.parts[0] for path, _ in files}
     members = [(PurePosixPath(*path.parts[1:]), member) for path, member in files]
-    if len(tops) != 1 or PurePosixPath("saved_model.pb") not in dict(members):
+    if len(tops) != 1 or dict(members).keys().isdisjoint(map(PurePosixPath, SAVED_MODEL_FILES)):
         raise UserError(
             f"{archive} holds no version: one folder named by a number, with a SavedModel."
         )

@@ -26,7 +26,7 @@ TABLE = "[m]\ninput_size = [8, 8]\n"
 
 def test_versions_are_numbered_folders_with_a_saved_model(tmp_path: Path) -> None:
     """Only folders named by digits that hold a SavedModel count, in the order of their numbers."""
-    for name in ("10", "00000009", "2", ".export-1", "x"):
+    for name in ("10", "00000009", "2", ".export-1", "x", "²", "٣"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "saved_model.pb").touch()
     (tmp_path / "11").mkdir()

@@ -70,11 +70,34 @@ def test_a_folder_without_a_saved_model_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.tensorflow
-def test_a_damaged_saved_model_is_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["saved_model.pb", "saved_model.pbtxt"])
+def test_a_damaged_saved_model_is_one_sentence(tmp_path: Path, name: str) -> None:
     """A file that is no protocol buffer is named."""
-    (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff\xff")
+    (tmp_path / name).write_bytes(b"\xff\xff\xff")
     process = run_script("inspect_model", tmp_path, cwd=tmp_path)
-    assert_one_sentence(process, "saved_model.pb", "cannot be read")
+    assert_one_sentence(process, f"{name} cannot be read")
+
+
+TEXT = """
+meta_graphs {
+  meta_info_def { tags: "serve" }
+  signature_def { key: "serving_default" value { inputs { key: "x" value { dtype: DT_FLOAT } } } }
+}
+"""
+
+
+@pytest.mark.tensorflow
+def test_a_version_may_be_text_beside_what_is_none(tmp_path: Path) -> None:
+    """What model servers load is shown, `saved_model.pbtxt` included; a folder that only looks like a number is not."""
+    for name, file in (("1", "saved_model.pbtxt"), ("²", "saved_model.pb")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text(TEXT)
+    process = run_script("inspect_model", ".", cwd=tmp_path)
+    assert process.stdout.splitlines() == [
+        "1",
+        "  serving_default",
+        "    takes  x: float32 []",
+    ], process.stderr
 
 
 @pytest.mark.tensorflow

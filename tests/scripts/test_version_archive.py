@@ -128,11 +128,12 @@ def test_a_version_is_not_overwritten(version: Path, tmp_path: Path) -> None:
 
 
 def test_the_newest_version_of_a_table_is_packed(tmp_path: Path) -> None:
-    """With --model the script finds the versions by the models file."""
+    """With --model the script finds the versions by the models file; an empty folder with a higher number is none."""
     (tmp_path / "models.toml").write_text("[m]\ninput_size = [8, 8]\nbase_path = 'm'\n")
     for number in ("9", "10"):
         (tmp_path / "m" / number).mkdir(parents=True)
         (tmp_path / "m" / number / "saved_model.pb").write_bytes(b"")
+    (tmp_path / "m" / "11").mkdir()
     arguments = ["package_model", "pack", "--models", "models.toml", "--model", "m"]
     process = run_script(*arguments, "--out", "m.tar.gz", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
