@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -18,13 +17,13 @@ from scripts.command_line import UserError, counted, run, whole_number
 from scripts.http_request import BusyError, KeyRefusedError, ask, key_header
 from scripts.photo_folders import find_pictures
 from scripts.prediction_table import Prediction, PredictionTable
+from scripts.router import HINT, add_url_argument
 from scripts.sample_image import are_labels
 from scripts.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-HINT = "start the router with `make run`, or name its address with --url"
 ATTEMPTS = 4
 LONGEST_PAUSE_SECONDS = 10.0
 
@@ -103,7 +102,6 @@ def _ask_patiently(url: str, picture: bytes, top: int) -> object:
 
 
 def _arguments() -> argparse.Namespace:
-    port = os.environ.get("PORT") or "5000"
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="Run again after an interruption: pictures that have a line are left out, failures are tried again.",
@@ -129,9 +127,7 @@ def _arguments() -> argparse.Namespace:
         metavar="N",
         help="pictures at a time (default: 4)",
     )
-    parser.add_argument(
-        "--url", default=f"http://127.0.0.1:{port}", help="the router (default: %(default)s)"
-    )
+    add_url_argument(parser)
     return parser.parse_args()
 
 

@@ -8,6 +8,7 @@ from flask_server.errors import RouterError
 from flask_server.images import ImageReader
 from flask_server.preprocessing import CONVENTIONS
 from flask_server.resizing import resized_pixels
+from flask_server.settings import IMAGE_FORMATS
 from scripts.command_line import UserError
 
 if TYPE_CHECKING:
@@ -15,25 +16,38 @@ if TYPE_CHECKING:
 
     from model_config import ModelConfig
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM")
 MAX_PIXELS = 100_000_000
 
 
-def preprocessed(encoded: bytes, config: ModelConfig) -> np.ndarray:
-    """Do to an image what the router does for this model.
+class OwnPreprocessError(UserError):
+    """What the model does to an image only the router can do: this is so for every image."""
+
+
+def resized(encoded: bytes, config: ModelConfig) -> np.ndarray:
+    """Decode and resize an image as the router does for this model.
 
     Returns:
-        float32 [H, W, C].
+        uint8 [H, W, C].
 
     Raises:
-        UserError: It is no image, or the model has a preprocess function of its own.
+        OwnPreprocessError: The model has a preprocess function of its own.
+        UserError: It is no image.
     """
-    if config.own_preprocess or config.input_size is None:
-        raise UserError(
+    if config.preprocess not in CONVENTIONS or config.input_size is None:
+        raise OwnPreprocessError(
             f"Model '{config.name}' preprocesses with its own {config.preprocess}; ask the router."
         )
     try:
-        image = ImageReader(FORMATS, MAX_PIXELS).read(encoded, config.color_mode)
+        image = ImageReader(IMAGE_FORMATS, MAX_PIXELS).read(encoded, config.color_mode)
     except RouterError as error:
         raise UserError(str(error)) from None
-    return CONVENTIONS[config.preprocess](resized_pixels(image, config.input_size, config.resize))
+    return resized_pixels(image, config.input_size, config.resize)
+
+
+def preprocessed(encoded: bytes, config: ModelConfig) -> np.ndarray:
+    """Do to an image what the router does for this model: float32 [H, W, C].
+
+    Raises:
+        UserError: As `resized`.
+    """
+    return CONVENTIONS[config.preprocess](resized(encoded, config))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import base64
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from scripts.command_line import add_models_argument, read_models, run, whole_number
+from scripts.command_line import add_models_argument, read_models, run
 from scripts.http_request import ask, key_header
-from scripts.sample_image import print_labels, read_image
+from scripts.router import HINT, add_url_argument
+from scripts.sample_image import add_top_argument, print_labels, read_image
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     model = arguments.model or next(iter(read_models(arguments.models).models))
     labels = ask(
         f"{arguments.url.rstrip('/')}/{model}/predict/",
-        hint="start it with `make run`, or name its address with --url",
+        hint=HINT,
         body={"b64": base64.b64encode(image).decode()},
         params={"top": str(arguments.top)} if arguments.top else {},
         headers=key_header(),
@@ -31,7 +31,6 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    port = os.environ.get("PORT") or "5000"
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "-i", "--image", type=Path, required=True, metavar="IMAGE", help="an image file"
@@ -40,17 +39,8 @@ def _arguments() -> argparse.Namespace:
         "--model", metavar="NAME", help="which model (default: the first of the models file)"
     )
     add_models_argument(parser)
-    parser.add_argument(
-        "--url",
-        default=f"http://127.0.0.1:{port}",
-        help="the router (default: http://127.0.0.1:$PORT, which is now %(default)s)",
-    )
-    parser.add_argument(
-        "--top",
-        type=whole_number,
-        metavar="N",
-        help="how many labels (default: as the model's table says)",
-    )
+    add_url_argument(parser)
+    add_top_argument(parser)
     return parser.parse_args()
 
 

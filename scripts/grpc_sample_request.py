@@ -17,9 +17,8 @@ from scripts.command_line import (
     read_models,
     run,
     tensorflow_chatter_hidden,
-    whole_number,
 )
-from scripts.sample_image import print_labels, read_image
+from scripts.sample_image import add_top_argument, print_labels, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,12 +117,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--version-label", metavar="LABEL", help="the version with this label (default: the newest)"
     )
-    parser.add_argument(
-        "--top",
-        type=whole_number,
-        metavar="N",
-        help="how many labels (default: as the model's table says)",
-    )
+    add_top_argument(parser)
     return parser.parse_args()
 
 

@@ -19,8 +19,8 @@ from scripts.command_line import (
     run,
     tensorflow_chatter_hidden,
 )
-from scripts.http_request import ask
 from scripts.model_server import HINT
+from scripts.served_versions import served_signatures
 
 EPILOG = """\
 examples:
@@ -39,10 +39,7 @@ def main() -> None:
     else:
         target = arguments.target
     if target.startswith(("http://", "https://")):
-        signatures = _served(
-            ask(f"{target.rstrip('/')}/metadata", hint=f"{HINT}, or name another URL")
-        )
-        print_signatures(target, signatures)
+        print_signatures(target, served_signatures(target, f"{HINT}, or name another URL"))
         return
     for folder in _versions(Path(target)):
         print_signatures(str(folder), saved_signatures(folder))
@@ -98,13 +95,6 @@ def saved_signatures(folder: Path) -> dict[str, Any]:
             message = MessageToDict(graph, preserving_proto_field_name=True)
             return dict(message.get("signature_def", {}))
     raise UserError(f"{folder} holds no graph with the tag 'serve', which model servers load.")
-
-
-def _served(metadata: object) -> dict[str, Any]:
-    match metadata:
-        case {"metadata": {"signature_def": {"signature_def": dict(signatures)}}}:
-            return signatures
-    raise UserError(f"This is no model server's metadata: {str(metadata)[:200]}")
 
 
 def print_signatures(title: str, signatures: dict[str, Any]) -> None:

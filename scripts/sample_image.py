@@ -6,10 +6,21 @@ import json
 from numbers import Real
 from typing import TYPE_CHECKING, TypeGuard
 
-from scripts.command_line import UserError
+from scripts.command_line import UserError, whole_number
 
 if TYPE_CHECKING:
+    import argparse
     from pathlib import Path
+
+
+def add_top_argument(parser: argparse.ArgumentParser) -> None:
+    """Offer `--top`."""
+    parser.add_argument(
+        "--top",
+        type=whole_number,
+        metavar="N",
+        help="how many labels (default: as the model's table says)",
+    )
 
 
 def read_image(path: Path) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from scripts.command_line import UserError
@@ -35,6 +35,19 @@ def model_servers(config: ModelConfig) -> tuple[str, ...]:
 def model_url(base_url: str, servable: str) -> str:
     """The URL of a model on a server."""
     return f"{base_url.rstrip('/')}/v1/models/{quote(servable, safe='')}"
+
+
+def served_signatures(url: str, hint: str = HINT) -> dict[str, Any]:
+    """The signatures of a model, or of one of its versions, at a URL of a model server.
+
+    Raises:
+        UserError: Nobody answers there, or no model server.
+    """
+    metadata = ask(f"{url.rstrip('/')}/metadata", hint=hint)
+    match metadata:
+        case {"metadata": {"signature_def": {"signature_def": dict(signatures)}}}:
+            return signatures
+    raise UserError(f"{url} answers no model server's metadata: {str(metadata)[:200]}")
 
 
 def states(base_url: str, servable: str) -> dict[int, VersionState] | None:

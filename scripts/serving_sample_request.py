@@ -21,11 +21,11 @@ from scripts.command_line import (
     pick_model,
     read_models,
     run,
-    whole_number,
 )
 from scripts.http_request import ask
 from scripts.model_server import HINT_WITH_URL, model_server_url
-from scripts.sample_image import print_labels, read_image
+from scripts.sample_image import add_top_argument, print_labels, read_image
+from scripts.served_versions import model_url
 
 if TYPE_CHECKING:
     from model_config import ModelConfig
@@ -42,8 +42,7 @@ def main() -> None:
         pixels = preprocessed(read_image(arguments.image), config)
         request = {"signature_name": "serving_default", "instances": [pixels.tolist()]}
     url = arguments.url or model_server_url(config, HINT_WITH_URL)
-    predict = f"{url.rstrip('/')}/v1/models/{config.servable}:predict"
-    answer = ask(predict, hint=HINT_WITH_URL, json=request)
+    answer = ask(f"{model_url(url, config.servable)}:predict", hint=HINT_WITH_URL, json=request)
     for number, labels in enumerate(decoded(answer, config, arguments.top or config.top)):
         if number:
             print()
@@ -86,12 +85,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--url", help="the model server (default: where auto_cmd.py has put the model)"
     )
-    parser.add_argument(
-        "--top",
-        type=whole_number,
-        metavar="N",
-        help="how many labels (default: as the model's table says)",
-    )
+    add_top_argument(parser)
     return parser.parse_args()
 
 

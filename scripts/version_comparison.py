@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flask_server.errors import RouterError
-from flask_server.images import ImageReader
 from flask_server.preprocessing import CONVENTIONS
-from flask_server.resizing import resized_pixels
-from scripts.client_side import FORMATS, MAX_PIXELS
+from scripts.client_side import OwnPreprocessError, resized
 from scripts.command_line import UserError, counted
 from scripts.http_request import ask
 from scripts.model_server import HINT, model_server_url
 from scripts.photo_folders import find_pictures
 from scripts.sample_image import read_image
-from scripts.served_versions import label_version, model_url
+from scripts.served_versions import label_version, model_url, served_signatures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from model_config import ModelConfig
@@ -115,12 +112,13 @@ def _version_url(server: str, config: ModelConfig, name: str) -> str:
 
 def _pairs(config: ModelConfig, urls: list[str], images: list[Path]) -> Iterable[Pair]:
     """Both answers for each image; who is asked first takes turns."""
-    reader = ImageReader(FORMATS, MAX_PIXELS)
-    signatures = [_signatures(url) for url in urls]
+    signatures = [served_signatures(url) for url in urls]
     for number, image in enumerate(images):
         try:
-            pixels = _pixels(reader, image, config)
-        except RouterError as error:
+            pixels = resized(read_image(image), config)
+        except OwnPreprocessError:
+            raise
+        except UserError as error:
             print(f"  {image} is left out: {error}")
             continue
         answers: dict[int, Answer] = {}
@@ -129,21 +127,7 @@ def _pairs(config: ModelConfig, urls: list[str], images: list[Path]) -> Iterable
         yield Pair(image, answers[0], answers[1])
 
 
-def _pixels(reader: ImageReader, image: Path, config: ModelConfig) -> np.ndarray:
-    if config.own_preprocess or config.input_size is None:
-        raise UserError(f"'{config.name}' preprocesses with its own {config.preprocess}.")
-    decoded = reader.read(read_image(image), config.color_mode)
-    return resized_pixels(decoded, config.input_size, config.resize)
-
-
-def _signatures(url: str) -> frozenset[str]:
-    match ask(f"{url}/metadata", hint=HINT):
-        case {"metadata": {"signature_def": {"signature_def": dict(signatures)}}}:
-            return frozenset(signatures)
-    raise UserError(f"{url} has no metadata.")
-
-
-def _ask(url: str, signatures: frozenset[str], pixels: np.ndarray, config: ModelConfig) -> Answer:
+def _ask(url: str, signatures: Collection[str], pixels: np.ndarray, config: ModelConfig) -> Answer:
     if "pixels" in signatures:
         raw = {"b64": base64.b64encode(pixels.tobytes()).decode()}
         body = {"signature_name": "pixels", "instances": [raw]}

@@ -110,6 +110,16 @@ def test_the_supervisors_placement_is_followed(models: Path, tmp_path: Path) -> 
     assert_one_sentence(process, "Model 'tiny' is not served: no weights.")
 
 
+def test_a_servables_name_is_quoted(models: Path, tmp_path: Path) -> None:
+    """A question mark in it is part of the path, not the end of it."""
+    models.write_text(f'{TINY}servable = "what?"\n')
+    with answering(404, '{"error": "nothing"}') as url:
+        process = run_script(
+            "serving_sample_request", "-i", CLOCK, "--models", models, "--url", url, cwd=tmp_path
+        )
+    assert_one_sentence(process, f"{url}/v1/models/what%3F:predict answered 404")
+
+
 def test_an_image_that_is_none_is_one_sentence(models: Path, tmp_path: Path) -> None:
     """A file that Pillow cannot read is told as the router tells it."""
     process = run_script("serving_sample_request", "-i", models, "--models", models, cwd=tmp_path)
