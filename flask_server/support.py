@@ -6,10 +6,9 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-import orjson
 from flask import request
 
-from flask_server.bodies import images_in
+from flask_server.bodies import images_in, parsed
 from flask_server.errors import InvalidImage, InvalidRequest, RouterError
 from flask_server.facts import facts
 from flask_server.routes import json_response
@@ -43,7 +42,7 @@ def teach(model: Model, router: Router) -> Response:
     facts().model = model.config.name
     # The pictures first: that reads the body, for the label too.
     batch = images_in(request, most=router.settings.max_instances)
-    label = _label(_said_label())
+    label = _label(_said_label(router.settings.max_instances))
     deadline = facts().started + model.config.timeout_seconds
     images = router.fetcher.fetched(batch.images, deadline)
     texts = [_picture(one, number, model, router, deadline) for number, one in enumerate(images)]
@@ -64,14 +63,11 @@ def forget(model: Model, router: Router) -> Response:
     return taught(model, router)
 
 
-def _said_label() -> str:
+def _said_label(most: int) -> str:
     """The label beside the pictures: `?label=`, a form field, or a member of the JSON."""
     said = request.args.get("label") or request.form.get("label")
     if said is None and (request.is_json or request.get_data()[:1] == b"{"):  # as `images_in`
-        try:
-            document = orjson.loads(request.get_data())
-        except ValueError as error:
-            raise InvalidRequest(f"The body is not JSON: {error}.") from None
+        document = parsed(request.get_data(), most)
         said = document.get("label") if isinstance(document, dict) else None
     if not isinstance(said, str):
         raise InvalidRequest('Say which label the pictures show: {"label": "…", "instances": […]}.')
