@@ -20,6 +20,8 @@ from wsgiref.handlers import format_date_time
 
 import httptools
 
+from serving.error_page import CONTENT_TYPE, error_page
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from threading import BoundedSemaphore
@@ -226,8 +228,8 @@ class HttpConnection:
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Answer what is no request, and close; but not before the client can have read the answer."""
-        text = f"{status.value} {status.phrase}\n".encode()
-        headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))]
+        text = error_page(status)
+        headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(text)))]
         head = _head(f"{status.value} {status.phrase}", [*headers, ("Connection", "close")])
         self._client.sendall(head + text)
         self._client.shutdown(socket.SHUT_WR)

@@ -12,10 +12,10 @@ import threading
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from serving import paths
+from serving.error_page import CONTENT_TYPE, error_page, reason
 from serving.errors import HTTP_STATUS, Code, ServingError, Unavailable
 from serving.json_writer import error_response
 
@@ -37,7 +37,6 @@ _CORS_HEADERS = [
     ("Access-Control-Allow-Methods", "POST, GET"),
     ("Access-Control-Allow-Headers", "Content-Type"),
 ]
-_CLIENT_CLOSED_REQUEST = 499
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Application:
         ]
         if self._cors and paths.is_api(target):
             headers += _CORS_HEADERS
-        start_response(f"{response.status} {_reason(response.status)}", headers)
+        start_response(f"{response.status} {reason(response.status)}", headers)
         return [response.body]
 
     def drain(self, timeout_seconds: float) -> bool:
@@ -164,15 +163,4 @@ def _preflight(origin: str) -> Response:
 
 
 def _page(status: int) -> Response:
-    reason = _reason(status)
-    text = (
-        f"<HTML><HEAD>\n<TITLE>{status} {reason}</TITLE>\n</HEAD><BODY>\n"
-        f"<H1>{reason}</H1>\n</BODY></HTML>\n"
-    )
-    return Response(status, text.encode(), "text/html")
-
-
-def _reason(status: int) -> str:
-    if status == _CLIENT_CLOSED_REQUEST:
-        return "Client Closed Request"
-    return HTTPStatus(status).phrase
+    return Response(status, error_page(status), CONTENT_TYPE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -74,12 +75,20 @@ def judge(server: Sequence[str], flags: Sequence[str], *arguments: str | Path, l
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("server", [OURS, REAL])
 def test_cases(server: list[str], profile: str, tmp_path: Path) -> None:
-    """Every recorded exchange of a profile gets the recorded answer."""
+    """Every recorded exchange of a profile gets the recorded answer, of the recorded type."""
     suite("--write-config", tmp_path)
     config = "model_config_batching.txt" if profile == "batching" else "model_config.txt"
     flags = [flag.format(tmp_path) for flag in PROFILES[profile]]
     flags.append(f"--model_config_file={tmp_path / config}")
-    judge(server, flags, "--profile", profile, log=tmp_path / "log")
+    told = tmp_path / "told.json"
+    judge(server, flags, "--profile", profile, "--json", told, log=tmp_path / "log")
+    recorded = SUITE / "results" / f"real-server-{profile}.json"
+    assert kinds(told) == kinds(recorded)
+
+
+def kinds(results: Path) -> dict[str, str | None]:
+    """The content type of each answer, which few cases ask for."""
+    return {case["id"]: case["content_type"] for case in json.loads(results.read_text())["cases"]}
 
 
 @pytest.mark.parametrize("server", [OURS, REAL])

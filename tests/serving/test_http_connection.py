@@ -182,9 +182,11 @@ def test_head_has_no_body(server: tuple[str, int]) -> None:
     ],
 )
 def test_what_is_no_request_is_refused(server: tuple[str, int], sent: bytes, status: int) -> None:
-    """The client is told, and the connection ends; the server goes on."""
+    """The client is told, by a page as for what comes further, and the connection ends; the server goes on."""
     said = exchange(server, sent, end=True)
     assert said.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\nContent-Type: text/html\r\n" in said
+    assert b"<TITLE>%d " % status in said
     assert b"Connection: close" in said
     assert said.endswith(b"<closed>")
     assert exchange(server, b"GET / HTTP/1.1\r\n\r\n").startswith(OK)
