@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flask_server.errors import ClientGone, RouterError
-from flask_server.parameters import TIMEOUT_HEADER
+from flask_server.parameters import LONGEST_LABEL, MOST_INTEGER, TIMEOUT_HEADER
 from flask_server.problems import CONTENT_TYPE, document
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_MOST_INTEGER = 2**63 - 1
 _SECONDS = (
     r"^([1-9]\d{0,5}(\.\d{1,6})?|0\.\d{0,5}[1-9])$"  # what the router takes, without leading zeros
 )
@@ -186,10 +185,10 @@ def parameter(name: str, schema: Json, description: str, *, place: str = "query"
     return {"in": place, "name": name, "schema": schema, "description": description}
 
 
-WHOLE: Json = {"type": "integer", "minimum": 1, "maximum": _MOST_INTEGER}
+WHOLE: Json = {"type": "integer", "minimum": 1, "maximum": MOST_INTEGER}
 LABEL_NAME: Json = {
     "type": "string",
-    "maxLength": 100,
+    "maxLength": LONGEST_LABEL,
     "pattern": r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
 }
 VERSION = parameter("version", WHOLE, "Ask this version instead of the newest.")

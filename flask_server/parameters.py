@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from werkzeug import Request
 
 TIMEOUT_HEADER = "X-Request-Timeout"
-_MOST_VERSION = 2**63 - 1
+MOST_INTEGER = 2**63 - 1
+"""The largest `top` and `version`."""
+LONGEST_LABEL = 100
+"""Characters of a label that a few-shot model is taught."""
 
 
 def top_of(request: Request, default: int) -> int:
@@ -45,8 +48,8 @@ def _whole(request: Request, name: str) -> int | None:
     text = request.args.get(name)
     if text is None:
         return None
-    if not re.fullmatch(r"\d{1,19}", text, re.ASCII) or not 1 <= int(text) <= _MOST_VERSION:
+    if not re.fullmatch(r"\d{1,19}", text, re.ASCII) or not 1 <= int(text) <= MOST_INTEGER:
         raise InvalidRequest(
-            f"The parameter '{name}' must be a whole number from 1 to {_MOST_VERSION}."
+            f"The parameter '{name}' must be a whole number from 1 to {MOST_INTEGER}."
         )
     return int(text)

@@ -89,14 +89,23 @@ def _prepared(encoded: Encoded, model: Model, router: Router, deadline: float) -
     """Decode and preprocess one image; what is wrong with it is its answer, not the whole request's."""
     if isinstance(encoded, RouterError):
         return encoded
-    facts().image_bytes.append(len(encoded))
     try:
-        with facts().stage("decode"):
-            picture = router.reader.read(
-                encoded, model.config.color_mode, at_least=model.enough, deadline=deadline
-            )
+        return prepared(encoded, model, router, deadline)
     except (InvalidImage, TooLarge) as error:
         return error
+
+
+def prepared(encoded: bytes, model: Model, router: Router, deadline: float) -> NDArray[Any]:
+    """Decode and preprocess one image, and note how large it was and how long that took.
+
+    Raises:
+        RouterError: As `ImageReader.read`.
+    """
+    facts().image_bytes.append(len(encoded))
+    with facts().stage("decode"):
+        picture = router.reader.read(
+            encoded, model.config.color_mode, at_least=model.enough, deadline=deadline
+        )
     facts().image_pixels.append(picture.pixels)
     with facts().stage("preprocess"):
         return model.preprocess(picture)

@@ -11,7 +11,8 @@ from flask import request
 from flask_server.bodies import images_in, parsed
 from flask_server.errors import InvalidImage, InvalidRequest, RouterError
 from flask_server.facts import facts
-from flask_server.routes import json_response
+from flask_server.parameters import LONGEST_LABEL
+from flask_server.routes import json_response, prepared
 from flask_server.taught import picture_text
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from flask_server.bodies import Encoded
     from flask_server.models import Model
     from flask_server.router import Router
-
-_LONGEST_LABEL = 100
 
 
 def init_app(app: Flask, router: Router) -> None:
@@ -41,7 +40,8 @@ def teach(model: Model, router: Router) -> Response:
     """Name pictures: all of them, or none if one cannot be read."""
     facts().model = model.config.name
     # The pictures first: that reads the body, for the label too.
-    batch = images_in(request, most=router.settings.max_instances)
+    with facts().stage("receive"):
+        batch = images_in(request, most=router.settings.max_instances)
     label = _label(_said_label(router.settings.max_instances))
     deadline = facts().started + model.config.timeout_seconds
     images = router.fetcher.fetched(batch.images, deadline)
@@ -76,12 +76,8 @@ def _said_label(most: int) -> str:
 
 def _label(text: str) -> str:
     label = text.strip()
-    if (
-        not label
-        or len(label) > _LONGEST_LABEL
-        or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", label)
-    ):
-        raise InvalidRequest(f"A label is 1 to {_LONGEST_LABEL} characters without control codes.")
+    if not label or len(label) > LONGEST_LABEL or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", label):
+        raise InvalidRequest(f"A label is 1 to {LONGEST_LABEL} characters without control codes.")
     return label
 
 
@@ -90,10 +86,6 @@ def _picture(encoded: Encoded, number: int, model: Model, router: Router, deadli
     try:
         if isinstance(encoded, RouterError):
             raise encoded
-        facts().image_bytes.append(len(encoded))
-        image = router.reader.read(
-            encoded, model.config.color_mode, at_least=model.enough, deadline=deadline
-        )
+        return picture_text(prepared(encoded, model, router, deadline))
     except InvalidImage as error:
         raise InvalidImage(f"Picture {number + 1}: {error}") from None
-    return picture_text(model.preprocess(image))

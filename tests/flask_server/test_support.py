@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -176,6 +177,18 @@ def test_teaching_is_counted(client: FlaskClient) -> None:
     assert client.get("/shots/support/").get_json() == answer.get_json()
     assert client.delete("/shots/support/?label=cat").get_json()["labels"] == {"dog": 2}
     assert client.delete("/shots/support/").get_json()["labels"] == {}
+
+
+def test_teaching_is_measured_as_predicting_is(client: FlaskClient) -> None:
+    """The stages of a taught picture are in `Server-Timing`, its pixels in the metrics."""
+    answer = client.post("/shots/support/", json={"label": "cat", "b64": b64()})
+    stages = re.findall(r"(\w+);dur=", answer.headers["Server-Timing"])
+    assert {"receive", "decode", "preprocess"} <= set(stages)
+    pixels = re.search(
+        r'router_image_pixels_sum\{model="shots"\} (\S+)', client.get("/metrics").text
+    )
+    assert pixels is not None
+    assert float(pixels[1]) >= 12 * 8
 
 
 def test_a_restarted_router_knows_what_was_taught(client: FlaskClient) -> None:
