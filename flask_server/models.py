@@ -136,10 +136,10 @@ def _function(reference: str, where: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{where}: '{module_name}' cannot be imported: {error}.") from error
-    function = getattr(module, name, None)
+    function: object = getattr(module, name, None)
     if not callable(function):
         raise ConfigError(f"{where}: the module '{module_name}' has no function '{name}'.")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _make_importable(folder: Path) -> None:

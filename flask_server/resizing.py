@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
+from model_config.model import RESIZE_FILTERS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -15,14 +17,7 @@ if TYPE_CHECKING:
 
     Taps = tuple[NDArray[np.int16], NDArray[np.int16]]
 
-_FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "hamming": Image.Resampling.HAMMING,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+_FILTERS = {name: Image.Resampling[name.upper()] for name in RESIZE_FILTERS}
 _TAP_BITS = 9
 _LARGEST_TAP = 2**-4  # so that the sum of four, times 255, stays within 16 bits
 _RAMP_TOP = 2**30
