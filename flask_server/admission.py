@@ -19,13 +19,8 @@ class Places:
         self._model = model
         self._free = threading.Semaphore(concurrency)
         self._limit = concurrency + queue
-        self._inside = 0
+        self._inside = 0  # with a place, or waiting for one
         self._lock = threading.Lock()
-
-    @property
-    def inside(self) -> int:
-        """How many requests hold a place or wait for one."""
-        return self._inside
 
     def take(self, deadline: float, client: int | None = None) -> ExitStack:
         """Wait for a place.

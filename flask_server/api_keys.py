@@ -134,9 +134,6 @@ class KeyRing:
         self._seen = _signature(path)
         self._keys = _by_id(load_keys(path))
 
-    def __len__(self) -> int:
-        return len(self._keys)
-
     def find(self, presented: str) -> ApiKey | None:
         """The key of this text, if there is one."""
         self._refresh()

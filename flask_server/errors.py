@@ -28,7 +28,10 @@ RouterError                     500
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class RouterError(Exception):
@@ -38,9 +41,15 @@ class RouterError(Exception):
     title: ClassVar[str] = "Internal error"
     retry_after_seconds: int | None = None
 
-    def __init__(self, detail: str, *, retry_after_seconds: int | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_after_seconds: int | None = None,
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(detail)
-        self.members: dict[str, Any] = {}
+        self.members = dict(members or {})
         """What the problem document tells beside its four members."""
         if retry_after_seconds is not None:
             self.retry_after_seconds = retry_after_seconds

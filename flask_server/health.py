@@ -84,11 +84,11 @@ def init_app(app: Flask, health: Health, models: Mapping[str, Model]) -> None:
         states = health.states(None if name is None else [name])
         members = {"models": {name: _told(state) for name, state in states.items()}}
         if health.draining.is_set():
-            raise _with(Draining("The router is stopping."), members)
+            raise Draining("The router is stopping.", members=members)
         if not any(state.state == "AVAILABLE" for state in states.values()):
             problem = None if name is None else states[name].problem
             detail = problem or "No model is available now."
-            raise _with(NotReady(detail), members)
+            raise NotReady(detail, members=members)
         return Response(
             orjson.dumps({"status": "ready", **members}), content_type="application/json"
         )
@@ -101,8 +101,3 @@ def _told(state: ModelState) -> dict[str, Any]:
     versions = [{"version": number, "state": name} for number, name in state.versions.items()]
     told: dict[str, Any] = {"state": state.state, "versions": versions}
     return told if state.problem is None else told | {"problem": state.problem}
-
-
-def _with(error: NotReady, members: dict[str, Any]) -> NotReady:
-    error.members = members
-    return error

@@ -54,11 +54,11 @@ def _refusal(spending: Spending) -> TooManyRequests:
     used_up = [standing for standing in spending.standings if standing.left == 0]
     wait = max(standing.reset_seconds for standing in used_up)
     limits = " and ".join(standing.limit.sentence for standing in used_up)
-    error = TooManyRequests(
-        f"This key may make {limits}; try again in {wait} s.", retry_after_seconds=wait
+    return TooManyRequests(
+        f"This key may make {limits}; try again in {wait} s.",
+        retry_after_seconds=wait,
+        members={"violated-policies": [standing.limit.name for standing in used_up]},
     )
-    error.members = {"violated-policies": [standing.limit.name for standing in used_up]}
-    return error
 
 
 def _tell(response: Response) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from gunicorn.http.errors import ParseException
@@ -9,11 +10,14 @@ from gunicorn.http.errors import ParseException
 from flask_server.app import create_app
 from flask_server.errors import InvalidRequest
 from flask_server.problems import answer_router_error
+from model_config import ConfigError
 
 if TYPE_CHECKING:
     from flask import Flask, Response
 
     from flask_server.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 def served_app(settings: Settings) -> Flask:
@@ -21,6 +25,17 @@ def served_app(settings: Settings) -> Flask:
     app = create_app(settings)
     app.register_error_handler(ParseException, _answer_broken_body)
     return app
+
+
+def reread_app(settings: Settings) -> Flask | None:
+    """The same by what the files say now; None if they are wrong, which the log then tells."""
+    try:
+        return served_app(settings)
+    except ConfigError as error:
+        _log.error("nothing was changed: %s", error)
+    except Exception:  # noqa: BLE001 - what serves must not end by a file that is wrong
+        _log.exception("nothing was changed")
+    return None
 
 
 def _answer_broken_body(_: Exception) -> Response:

@@ -222,6 +222,12 @@ class Settings:
         """Whether HTTPS is served."""
         return self.tls_certificate is not None
 
+    @property
+    def address(self) -> str:
+        """Host and port as a URL has them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
 
 def load_settings(arguments: Sequence[str] = (), env: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings: flag, else environment variable, else default.

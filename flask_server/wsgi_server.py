@@ -24,7 +24,7 @@ from flask_server.access import announce
 from flask_server.connection import tls_context
 from flask_server.connection_counts import ConnectionCounts
 from flask_server.metrics import forget_process
-from flask_server.served_app import served_app
+from flask_server.served_app import reread_app, served_app
 from flask_server.wsgi_worker import RouterWorker
 from model_config import ConfigError
 
@@ -97,12 +97,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         for name, value in _gunicorn_settings(self.settings).items():
             self.cfg.set(name, value)
 
-    def load(self) -> Flask:
-        """The application that workers start with: the newest one that was found right."""
-        return self.app
-
     def wsgi(self) -> Flask:
-        """See `load`."""
+        """The application that workers start with: the newest one that was found right."""
         return self.app
 
     def run(self) -> None:
@@ -125,16 +121,11 @@ class RouterArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_hup(self) -> None:
         """Read the models file again; if it is right, let each worker do the same."""
-        try:
-            self.app.app = served_app(self.app.settings)
-        except ConfigError as error:
-            _log.error("nothing was changed: %s", error)
-            return
-        except Exception:  # noqa: BLE001 - what serves must not end by a file that is wrong
-            _log.exception("nothing was changed")
-            return
-        _log.info("models: %s", ", ".join(self.app.app.extensions["router"].models))
-        self.kill_workers(signal.SIGHUP)
+        fresh = reread_app(self.app.settings)
+        if fresh is not None:
+            self.app.app = fresh
+            _log.info("models: %s", ", ".join(fresh.extensions["router"].models))
+            self.kill_workers(signal.SIGHUP)
 
     def stop(self, graceful: bool = True) -> None:
         """End the workers: not ready first; closed to new connections after DRAIN_SECONDS; then finish and end."""
@@ -149,9 +140,8 @@ class RouterArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _gunicorn_settings(settings: Settings) -> dict[str, Any]:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return {
-        "bind": f"{host}:{settings.port}",
+        "bind": settings.address,
         "workers": settings.workers,
         "worker_class": RouterWorker,
         "threads": settings.threads,
@@ -197,5 +187,5 @@ def _announce(arbiter: RouterArbiter) -> None:
     settings = arbiter.app.settings
     scheme = "https" if settings.tls else "http"
     models = ", ".join(arbiter.app.app.extensions["router"].models)
-    _log.info("listening on %s://%s:%d; models: %s", scheme, settings.host, settings.port, models)
+    _log.info("listening on %s://%s; models: %s", scheme, settings.address, models)
     announce(settings)

@@ -26,8 +26,7 @@ from flask_server.correlation import REQUEST_ID
 from flask_server.errors import RequestTimeout
 from flask_server.facts import received_at
 from flask_server.problems import CONTENT_TYPE, document
-from flask_server.served_app import served_app
-from model_config import ConfigError
+from flask_server.served_app import reread_app
 
 if TYPE_CHECKING:
     import socket
@@ -253,16 +252,10 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.method_queue.defer(self._reload)
 
     def _reload(self) -> None:
-        try:
-            fresh = served_app(self.app.settings)
-        except ConfigError as error:
-            _log.error("nothing was changed: %s", error)
-            return
-        except Exception:  # noqa: BLE001 - what serves must not end by a file that is wrong
-            _log.exception("nothing was changed")
-            return
-        stale, self.wsgi = self.wsgi, fresh
-        stale.extensions["router"].close()
+        fresh = reread_app(self.app.settings)
+        if fresh is not None:
+            stale, self.wsgi = self.wsgi, fresh
+            stale.extensions["router"].close()
 
 
 def _raw_response(status: int, detail: str) -> bytes:

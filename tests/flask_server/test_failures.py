@@ -199,7 +199,7 @@ def test_too_busy(client_of: Callable[..., FlaskClient], toy: ToyModelServer) ->
     for thread in waiting:
         thread.start()
     places = app.extensions["router"].models["colours"].places
-    while places.inside < 2:
+    while places._inside < 2:
         time.sleep(0.01)
     begun = time.monotonic()
     response = client.post(PATH, data=RED)

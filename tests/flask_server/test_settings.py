@@ -31,6 +31,14 @@ def test_flag_before_environment_before_default() -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "address"), [("::", "[::]:5000"), ("127.0.0.1", "127.0.0.1:5000")]
+)
+def test_the_address_is_one_of_a_url(host: str, address: str) -> None:
+    """An IPv6 address stands in brackets before the port, where it is bound and where it is told."""
+    assert load_settings([], {"HOST": host}).address == address
+
+
+@pytest.mark.parametrize(
     ("arguments", "env", "words"),
     [
         (["--prot", "1"], {}, ["--prot"]),

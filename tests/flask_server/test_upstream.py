@@ -252,12 +252,12 @@ def test_places_are_bounded() -> None:
             places.take(soon)
         waiting = threading.Thread(target=lambda: places.take(time.monotonic() + 5).close())
         waiting.start()
-        while places.inside < 2:
+        while places._inside < 2:
             time.sleep(0.01)
         with pytest.raises(TooBusy):
             places.take(soon)
     waiting.join()
-    assert places.inside == 0
+    assert places._inside == 0
 
 
 def test_transport_refused() -> None:
