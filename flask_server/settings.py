@@ -61,6 +61,13 @@ def _seconds(raw: str) -> float:
     return value
 
 
+def _some_seconds(raw: str) -> float:
+    value = _seconds(raw)
+    if value == 0:
+        raise ValueError("write a number of seconds above 0")
+    return value
+
+
 def _hosts(raw: str) -> tuple[str, ...]:
     hosts = _list(raw)
     for host in hosts:
@@ -182,7 +189,8 @@ class Settings:
         metadata=_told(_networks, "networks that are fetched from although they are not public"),
     )
     fetch_timeout: float = field(
-        default=10.0, metadata=_told(_seconds, "seconds in which an image by URL must be there")
+        default=10.0,
+        metadata=_told(_some_seconds, "seconds in which an image by URL must be there"),
     )
     image_formats: tuple[str, ...] = field(
         default=IMAGE_FORMATS, metadata=_told(_list, "image formats taken, as Pillow names them")
@@ -201,11 +209,15 @@ class Settings:
     receive_timeout: float = field(
         default=30.0,
         metadata=_told(
-            _seconds, "seconds in which a request must be received whole, and its answer be taken"
+            _some_seconds,
+            "seconds in which a request must be received whole, and its answer be taken",
         ),
     )
     keep_alive: float = field(
-        default=75.0, metadata=_told(_seconds, "seconds an idle connection is kept open")
+        default=75.0,
+        metadata=_told(
+            _seconds, "seconds that a connection is kept for another request; 0: none is kept"
+        ),
     )
     drain_seconds: float = field(
         default=1.0,

@@ -147,7 +147,7 @@ def _gunicorn_settings(settings: Settings) -> dict[str, Any]:
         "threads": settings.threads,
         "preload_app": True,
         "logger_class": QuietLogger,
-        "keepalive": round(settings.keep_alive),
+        "keepalive": math.ceil(settings.keep_alive),
         "timeout": _HEARTBEAT_SECONDS,
         "graceful_timeout": math.ceil(settings.drain_seconds + settings.stop_timeout),
         "certfile": str(settings.tls_certificate) if settings.tls_certificate else None,

@@ -50,10 +50,14 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
 )
 _GRACE_SECONDS = 1.0
 _MOST_HELD_BYTES = 256 * 2**20
+_LITTLE_BYTES = 64 * 2**10
 # What a client may still be sending when its body was refused: closing sooner would keep the answer from it.
 _MOST_DRAINED_BYTES = 256 * 2**20
 # So long a new connection is left to workers that hold fewer; they have been woken at the same moment.
 _COURTESY_SECONDS = 0.0003
+# Of files or memory (accept(2)). The poller tells of the connection again at once, so that one has to pause.
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_SHORTAGE_SECONDS = 0.05
 _TOO_MANY = "Too many requests are being received; try again in a moment."
 _TOO_SLOW = "The request was not received whole in time."
 _log = logging.getLogger(__name__)
@@ -95,18 +99,28 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             time.sleep(_COURTESY_SECONDS)
         try:
             client, address = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
         except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            self.alive = False  # the arbiter has shut the socket: see RouterArbiter.stop
+            self._accept_nothing(error)
             return
         self.nr_conns += 1
         self._counts.tell(self._place, self.nr_conns)
-        if self.nr_conns >= self.worker_connections and self.receiving:
-            self._give_up(next(iter(self.receiving)), 503, _TOO_MANY)  # whoever has dawdled longest
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
         self._wait_for_request(Connection(self.cfg, client, address, listener.getsockname()))
+
+    def _accept_nothing(self, error: OSError) -> None:
+        """Go on with what there is: another worker was faster, the client has gone already, or files are short."""
+        if error.errno == errno.EINVAL:  # the arbiter has shut the socket: see RouterArbiter.stop
+            self.alive = False
+        elif error.errno in _SHORTAGES:
+            _log.warning("a connection has to wait: %s", error.strerror)
+            self._make_room()
+            time.sleep(_SHORTAGE_SECONDS)
+
+    def _make_room(self) -> None:
+        """Close the connection that has dawdled longest over a request."""
+        if self.receiving:
+            self._give_up(next(iter(self.receiving)), 503, _TOO_MANY)
 
     def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
         """A kept-alive connection has something to say again."""
@@ -120,7 +134,7 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.poller.modify(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
 
     def _wait_for_request(self, conn: Connection) -> None:
-        conn.wait(self.cfg.keepalive)
+        conn.wait(self.app.settings.receive_timeout)
         self.receiving[conn] = None
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
 
@@ -147,14 +161,20 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._go_on(conn, whole=whole)
 
     def _go_on(self, conn: Connection, *, whole: bool) -> None:
-        """Give a whole request to a thread, unless too much of what was received waits already."""
+        """Give a whole request to a thread, unless it takes too much of the memory that all have together."""
         if self._held_bytes > _MOST_HELD_BYTES:
-            self._give_up(conn, 503, _TOO_MANY)
-        elif whole:
+            self._give_up_the_largest()
+        if whole and conn in self.receiving:
             self._leave_poller(conn)
             conn.data_ready = True
             conn.whole_at = time.monotonic()
             self.enqueue_req(conn)
+
+    def _give_up_the_largest(self) -> None:
+        """Whoever holds most has to go, not whoever comes last; what holds little would bring nothing."""
+        largest = max(self.receiving, key=lambda one: len(one.received))
+        if len(largest.received) > _LITTLE_BYTES:
+            self._give_up(largest, 503, _TOO_MANY)
 
     def _hold(self, size: int) -> None:
         """Count bytes that were received and that no thread has taken (less, where `size` is below zero)."""
@@ -267,5 +287,6 @@ def _raw_response(status: int, detail: str) -> bytes:
         f"Content-Type: {CONTENT_TYPE}",
         f"Content-Length: {len(body)}",
         f"{REQUEST_ID}: {request_id}",
+        *(("Retry-After: 1",) if status == 503 else ()),
     )
     return "\r\n".join((*head, "", "")).encode("latin-1") + body

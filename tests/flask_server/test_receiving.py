@@ -6,6 +6,8 @@ import contextlib
 import os
 import random
 import re
+import resource
+import select
 import signal
 import socket
 import threading
@@ -218,6 +220,60 @@ def test_whole_requests_that_wait_for_a_thread_are_limited(tmp_path: Path) -> No
         assert statuses[0] == b"504"
         assert statuses.count(b"503") >= 1
         busy.join()
+
+
+def test_stalled_uploads_give_way(tmp_path: Path) -> None:
+    """Beyond 256 MiB of bodies that are not whole, the largest are given up: who comes with less is served."""
+    size = 30 * 2**20
+    stalled = POST + b"Content-Length: %d\r\n\r\n" % size + bytes(size - 1)
+    with (
+        ToyModelServer() as toy,
+        started(tmp_path, table(toy)) as router,
+        contextlib.ExitStack() as stack,
+    ):
+        address = ("127.0.0.1", router.port)
+        clients = [stack.enter_context(socket.create_connection(address, 20)) for _ in range(9)]
+        for client in clients:
+            with contextlib.suppress(ConnectionError):
+                client.sendall(stalled)
+        assert b"alive" in router.raw(
+            b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        assert router.predict() == 200
+        given_up, _, _ = select.select(clients, [], [], 5)
+        answer = given_up[0].recv(65536)
+        assert problem_of(answer)["status"] == 503
+        assert b"\r\nRetry-After: 1\r\n" in answer
+
+
+def test_no_connection_is_kept(tmp_path: Path) -> None:
+    """With KEEP_ALIVE=0 a connection is closed after its answer, not before its request."""
+    with ToyModelServer() as toy, started(tmp_path, table(toy), KEEP_ALIVE="0") as router:
+        with socket.create_connection(("127.0.0.1", router.port), timeout=5) as late:
+            time.sleep(1.5)  # idle connections are looked at every second
+            late.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = _until(b"\0", late)
+        assert b"Connection: close\r\n" in answer
+        assert b"alive" in answer
+
+
+def test_a_worker_short_of_files_lives_on(tmp_path: Path) -> None:
+    """A worker that can open no file for a connection takes it when there are files again."""
+    with ToyModelServer() as toy, started(tmp_path, table(toy)) as router:
+        assert router.predict() == 200
+        pid = router.program.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        worker = int(children.read_text())
+        limits = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (0, limits[1]))
+        with socket.create_connection(("127.0.0.1", router.port), timeout=5) as waiting:
+            waiting.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            wait_until(
+                lambda: "has to wait" in router.program.output(), seconds=5, what="it is short"
+            )
+            resource.prlimit(worker, resource.RLIMIT_NOFILE, limits)
+            assert b"alive" in _until(b"alive", waiting)
+        assert int(children.read_text()) == worker
 
 
 def test_client_that_waits_to_be_asked(router: Router) -> None:

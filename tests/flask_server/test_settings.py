@@ -49,6 +49,8 @@ def test_the_address_is_one_of_a_url(host: str, address: str) -> None:
         ([], {"WORKERS": "0"}, ["WORKERS", "from 1 up"]),
         ([], {"MODEL_QUEUE": "-1"}, ["MODEL_QUEUE", "from 0 up"]),
         ([], {"RECEIVE_TIMEOUT": "nan"}, ["RECEIVE_TIMEOUT", "seconds"]),
+        ([], {"RECEIVE_TIMEOUT": "0"}, ["RECEIVE_TIMEOUT", "above 0"]),
+        ([], {"FETCH_TIMEOUT": "0.0"}, ["FETCH_TIMEOUT", "above 0"]),
         ([], {"KEEP_ALIVE": "long"}, ["KEEP_ALIVE", "seconds"]),
         ([], {"LOG_LEVEL": "loud"}, ["LOG_LEVEL", "debug"]),
         ([], {"CORS_ORIGINS": "https://*.example.com"}, ["CORS_ORIGINS", "https://*.example.com"]),
