@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,6 +20,7 @@ Network = IPv4Network | IPv6Network
 IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
+_FLAGS = {"host": "--host", "port": "--port", "models_file": "--models"}
 
 
 def _text(raw: str) -> str:
@@ -110,7 +111,7 @@ def _processors() -> int:
 
 
 def _told(parse: Callable[[str], object], meaning: str) -> dict[str, Any]:
-    """How a setting is read, and what it means; its environment variable is its name in capitals."""
+    """How a setting is read, and what the help says of it; its environment variable is its name in capitals."""
     return {"parse": parse, "meaning": meaning}
 
 
@@ -252,7 +253,7 @@ def load_settings(arguments: Sequence[str] = (), env: Mapping[str, str] = os.env
     for item in fields(Settings):
         raw = flags.get(item.name) or env.get(item.name.upper())
         if raw:
-            source = f"--{item.name}" if item.name in flags else item.name.upper()
+            source = _FLAGS[item.name] if item.name in flags else item.name.upper()
             values[item.name] = _parsed(item.metadata["parse"], raw, source)
     settings = Settings(**values)
     _check_tls(settings)
@@ -282,9 +283,26 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m flask_server",
-        description="The router: one predict route per model. Every setting is also an environment variable.",
+        description="The router: one predict route per model.",
+        epilog=_every_variable(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", help="address to listen on (HOST)")
-    parser.add_argument("--port", help="port to listen on (PORT)")
-    parser.add_argument("--models", dest="models_file", help="the models file (MODELS_FILE)")
+    for name, flag in _FLAGS.items():
+        parser.add_argument(flag, dest=name, metavar=name.upper(), help=f"as {name.upper()} below")
     return parser
+
+
+def _every_variable() -> str:
+    """Each setting as an environment variable, for the help."""
+    rows = [
+        f"  {item.name.upper():<21} {item.metadata['meaning']}{_default(item.default)}"
+        for item in fields(Settings)
+    ]
+    return "\n".join(["environment variables:", *rows])
+
+
+def _default(value: object) -> str:
+    if value in (MISSING, None, "", ()):
+        return ""
+    text = ",".join(value) if isinstance(value, tuple) else str(value)
+    return f" (default: {text})"

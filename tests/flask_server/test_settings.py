@@ -44,6 +44,7 @@ def test_the_address_is_one_of_a_url(host: str, address: str) -> None:
         (["--prot", "1"], {}, ["--prot"]),
         (["--port"], {}, ["--port"]),
         (["--port", "0"], {}, ["--port", "1 to 65535"]),
+        (["--models", "~nobody-of-this-name/x"], {}, ["--models is", "home"]),
         ([], {"PORT": "x"}, ["PORT", "'x'", "1 to 65535"]),
         ([], {"PORT": "\u0661"}, ["PORT", "1 to 65535"]),
         ([], {"WORKERS": "0"}, ["WORKERS", "from 1 up"]),
@@ -112,7 +113,21 @@ def test_functions_that_cannot_be_bound(
 
 
 def test_every_setting_is_documented() -> None:
-    """docs/configuration.md has a row for every setting, and for nothing else."""
+    """docs/configuration.md has a row for every setting, which begins with what the help says of it."""
     page = Path(__file__).parents[2] / "docs" / "configuration.md"
-    rows = {line.split("`")[1] for line in page.read_text().splitlines() if line.startswith("| `")}
-    assert {item.name.upper() for item in fields(Settings)} <= rows
+    router, _, _ = page.read_text().partition("## The supervisor")
+    rows = [line.split(" | ", 2) for line in router.splitlines() if line[:3] == "| `"]
+    told = {row[0].strip("|` "): row[2] for row in rows}
+    for item in fields(Settings):
+        assert told[item.name.upper()].startswith(item.metadata["meaning"])
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--help` lists every environment variable with its meaning and its default."""
+    with pytest.raises(SystemExit) as ended:
+        load_settings(["--help"], {})
+    assert ended.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    for item in fields(Settings):
+        assert any(line.split()[:1] == [item.name.upper()] for line in lines)
+    assert any("idle connection is kept open (default: 75.0)" in line for line in lines)
