@@ -18,22 +18,34 @@ LONGEST_LABEL = 100
 
 
 def top_of(request: Request, default: int) -> int:
-    """How many labels are wanted (`?top=`)."""
+    """How many labels are wanted (`?top=`).
+
+    Raises:
+        InvalidRequest: It is no whole number from 1 up.
+    """
     return _whole(request, "top") or default
 
 
 def version_of(request: Request) -> tuple[int | None, str | None]:
-    """The version or version label that is wanted; both None: the newest."""
-    version, label = _whole(request, "version"), request.args.get("version_label") or None
-    if version is not None and label is not None:
+    """The version or version label that is wanted; both None: the newest.
+
+    Raises:
+        InvalidRequest: Both are given, or one of them is none.
+    """
+    version, version_label = _whole(request, "version"), request.args.get("version_label") or None
+    if version is not None and version_label is not None:
         raise InvalidRequest("Give 'version' or 'version_label', not both.")
-    if label is not None and not re.fullmatch(r"[^\x00-\x1f/:\x7f]{1,200}", label):
+    if version_label is not None and not re.fullmatch(r"[^\x00-\x1f/:\x7f]{1,200}", version_label):
         raise InvalidRequest("A version label is 1 to 200 characters without '/' and ':'.")
-    return version, label
+    return version, version_label
 
 
 def timeout_of(request: Request) -> float | None:
-    """In how many seconds the client wants an answer (`X-Request-Timeout`), if it says."""
+    """In how many seconds the client wants an answer (`X-Request-Timeout`), if it says.
+
+    Raises:
+        InvalidRequest: It says something else.
+    """
     text = request.headers.get(TIMEOUT_HEADER)
     if text is None:
         return None

@@ -67,7 +67,11 @@ def predictions(body: bytes, count: int) -> list[Any]:
 
 
 def json_of(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    """Parse a model server's answer; unlike JSON it may hold NaN and Infinity."""
+    """Parse a model server's answer; unlike JSON it may hold NaN and Infinity.
+
+    Raises:
+        UpstreamError: It is not JSON.
+    """
     try:
         return orjson.loads(body)
     except ValueError:

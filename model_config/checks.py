@@ -14,7 +14,11 @@ class ConfigError(Exception):
 
 
 def check_keys(table: Mapping[str, Any], allowed: Iterable[str], *, where: str) -> None:
-    """Refuse a key that is not allowed, naming the nearest one that is."""
+    """Refuse a key that is not allowed, naming the nearest one that is.
+
+    Raises:
+        ConfigError: There is such a key.
+    """
     allowed = sorted(allowed)
     for key in table:
         if key not in allowed:
@@ -24,7 +28,11 @@ def check_keys(table: Mapping[str, Any], allowed: Iterable[str], *, where: str) 
 
 
 def check_choice(value: object, allowed: Iterable[str], *, where: str) -> None:
-    """Refuse a value that is not one of a few."""
+    """Refuse a value that is not one of a few.
+
+    Raises:
+        ConfigError: It is another.
+    """
     allowed = tuple(allowed)
     if value not in allowed:
         raise ConfigError(f"{where}: {value!r} is not allowed; choose one of {', '.join(allowed)}.")

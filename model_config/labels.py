@@ -40,7 +40,11 @@ def read_labels(path: Path, *, where: str) -> tuple[Label, ...]:
 
 
 def label_list(content: object, *, source: str) -> tuple[Label, ...]:
-    """Names in the order of their class numbers."""
+    """Names in the order of their class numbers.
+
+    Raises:
+        ConfigError: It is no list of names; the sentence begins with `source`.
+    """
     if not isinstance(content, list) or not all(map(_is_text, content)):
         raise ConfigError(f"{source}: write a list of names, or Keras' class index.")
     return tuple(Label(id=str(number), name=name) for number, name in enumerate(content))

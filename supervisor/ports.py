@@ -64,7 +64,11 @@ def in_use(host: str, port: int) -> bool:
 
 
 def free_port(taken: Collection[int], first: int = FIRST_MODEL_SERVER_PORT) -> int:
-    """The lowest port from `first` up that is neither taken, nor in use, nor reserved by another supervisor."""
+    """The lowest port from `first` up that is neither taken, nor in use, nor reserved by another supervisor.
+
+    Raises:
+        ConfigError: There is none.
+    """
     for port in range(first, 65536):
         if port not in taken and _is_free(port):
             return port
