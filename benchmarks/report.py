@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from model_config import write_whole
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -80,11 +82,9 @@ def marks_table(marks: Iterable[Mark]) -> str:
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write the document beside, then rename."""
+    """Write the document as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".part")
-    draft.write_text(json.dumps(document, indent=1, default=_plain) + "\n")
-    draft.replace(path)
+    write_whole(path, json.dumps(document, indent=1, default=_plain) + "\n")
 
 
 def marks_json(marks: Sequence[Mark]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from flask_server.ledger import Limit
-from model_config import ConfigError
+from model_config import PROJECT, ConfigError, command_to_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -105,9 +105,10 @@ def load_keys(path: Path) -> tuple[ApiKey, ...]:
         entries = orjson.loads(path.read_bytes())["keys"]
         return tuple(_checked(_key(entry), f"{path}, key {entry['name']!r}") for entry in entries)
     except FileNotFoundError:
-        raise ConfigError(
-            f"There is no file of API keys {path}; make one with: python scripts/api_keys.py create NAME --file {path}"
-        ) from None
+        make = command_to_type(
+            PROJECT / "scripts" / "api_keys.py", "create", "NAME", "--file", path
+        )
+        raise ConfigError(f"There is no file of API keys {path}; make one with: {make}") from None
     except OSError as error:
         raise ConfigError(f"API keys {path} cannot be read: {error.strerror}.") from None
     except (ValueError, KeyError, TypeError):

@@ -91,8 +91,7 @@ def _check_shape(scores: NDArray[Any]) -> None:
 
 def _check(best: Best, labels: Sequence[Label]) -> None:
     if labels and len(labels) != best.of:
-        raise UpstreamError(
-            f"The model answered {best.of} scores, but {len(labels)} labels are configured for it."
-        )
+        count = "1 label is" if len(labels) == 1 else f"{len(labels)} labels are"
+        raise UpstreamError(f"The model answered {best.of} scores, but {count} configured for it.")
     if not np.isfinite(best.scores).all():
         raise UpstreamError("The model answered scores that are not finite numbers.")

@@ -1,6 +1,6 @@
 """The Redis server in which routers on several machines keep together what one machine keeps in files.
 
-Its package is optional: `pip install redis`.
+Its package, redis, is optional.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from model_config import ConfigError
+from model_config import ConfigError, command_to_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +55,5 @@ def _package() -> Any:  # noqa: ANN401 - the package may be absent, and so are i
     try:
         return importlib.import_module("redis")
     except ImportError:
-        raise ConfigError(
-            "REDIS_URL is set, but its client is missing: pip install redis."
-        ) from None
+        install = command_to_type("-m", "pip", "install", "redis")
+        raise ConfigError(f"REDIS_URL is set, but its client is missing: {install}") from None

@@ -8,6 +8,8 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from model_config import command_to_type
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,7 +30,8 @@ def init_app(app: Flask) -> None:
         return
     missing = [package for module, package in _PACKAGES.items() if not _installed(module)]
     if missing:
-        _log.warning("requests are not traced: pip install %s", " ".join(missing))
+        install = command_to_type("-m", "pip", "install", *missing)
+        _log.warning("requests are not traced; for that type: %s", install)
         return
     # An optional dependency: what imports it is imported only where it is there.
     tracing = importlib.import_module("flask_server.tracing")

@@ -6,10 +6,13 @@ but the standard library, so that every program can afford it.
 
 from model_config.architectures import ARCHITECTURES
 from model_config.checks import ConfigError
-from model_config.deployment import PROJECT, Deployment, load_deployment, models_file, state_dir
+from model_config.deployment import Deployment, load_deployment
 from model_config.labels import Label
 from model_config.model import ModelConfig
+from model_config.places import PROJECT, models_file, state_dir
+from model_config.to_type import command_to_type
 from model_config.versions import changed_version_labels, read_version_labels, version_folders
+from model_config.whole_files import write_whole
 
 __all__ = [
     "ARCHITECTURES",
@@ -19,9 +22,11 @@ __all__ = [
     "Label",
     "ModelConfig",
     "changed_version_labels",
+    "command_to_type",
     "load_deployment",
     "models_file",
     "read_version_labels",
     "state_dir",
     "version_folders",
+    "write_whole",
 ]

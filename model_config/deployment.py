@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_config.checks import ConfigError, check_choice, check_keys
+from model_config.places import PROJECT
 from model_config.table import Table
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from model_config.model import ModelConfig
 
-PROJECT = Path(__file__).resolve().parent.parent
 MODEL_SERVERS = ("separate", "shared")
 
 
@@ -55,16 +55,6 @@ def load_deployment(path: Path, *, env: Mapping[str, str] = os.environ) -> Deplo
     }
     _check_servables_differ(models.values(), path)
     return Deployment(path=path, model_servers=model_servers, models=models)
-
-
-def models_file(env: Mapping[str, str] = os.environ) -> Path:
-    """The models file that this run is about, which may be a link: `$MODELS_FILE`, else the project's own."""
-    return Path(env.get("MODELS_FILE") or PROJECT / "models.toml").absolute()
-
-
-def state_dir(env: Mapping[str, str] = os.environ) -> Path:
-    """Where this machine's run writes down what it does: `$STATE_DIR`, else `state/` of the project."""
-    return Path(env.get("STATE_DIR") or PROJECT / "state").resolve()
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from model_config.architectures import ARCHITECTURES
 from model_config.checks import ConfigError, check_choice, check_keys
 from model_config.labels import Label, label_list, read_labels
 from model_config.model import COLOR_MODES, CONVENTIONS, RESIZE_FILTERS, ModelConfig
+from model_config.places import PROJECT
 from model_config.versions import VERSION_LABEL
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ RESERVED_NAMES = (
     "static",
 )
 _MOST_SECONDS = 1_000_000
-IMAGENET_LABELS = Path(__file__).resolve().parent.parent / "imagenet_class_index.json"
+IMAGENET_LABELS = PROJECT / "imagenet_class_index.json"
 
 
 class Table:

@@ -13,9 +13,10 @@ import re
 from typing import TYPE_CHECKING
 
 from model_config.checks import ConfigError
+from model_config.whole_files import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
 VERSION_LABELS = "version_labels.json"
@@ -84,11 +85,5 @@ def changed_version_labels(base_path: Path) -> Iterator[LabelHistory]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         labels = read_version_labels(base_path)
         yield labels
-        _write(base_path / VERSION_LABELS, labels)
-
-
-def _write(path: Path, labels: Mapping[str, list[int]]) -> None:
-    beside = path.with_name(path.name + ".new")
-    shortened = {label: versions[-HISTORY:] for label, versions in labels.items()}
-    beside.write_text(json.dumps(shortened, indent=2) + "\n", encoding="utf-8")
-    beside.replace(path)
+        shortened = {label: versions[-HISTORY:] for label, versions in labels.items()}
+        write_whole(base_path / VERSION_LABELS, json.dumps(shortened, indent=2) + "\n")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from flask_server.api_keys import EVERY_MODEL, ApiKey, load_keys, new_key, save_keys
+from model_config import command_to_type
 from scripts.command_line import (
     UserError,
     add_models_argument,
@@ -20,7 +21,6 @@ from scripts.command_line import (
     read_models,
     run,
 )
-from supervisor.to_type import command_to_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from model_config import command_to_type
 from scripts.command_line import (
     UserError,
     add_models_argument,
@@ -19,7 +20,6 @@ from scripts.command_line import (
 )
 from scripts.weights_files import can_be_built
 from serving.export.versions import ExportError
-from supervisor.to_type import command_to_type
 
 if TYPE_CHECKING:
     from model_config import Deployment, ModelConfig

@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from model_config import write_whole
 from scripts.command_line import UserError
 
 if TYPE_CHECKING:
@@ -40,10 +41,8 @@ class PredictionTable:
             self._header += [f"id_{rank}", f"name_{rank}", f"score_{rank}"]
         done = self._read(path)
         self._done = {row[0] for row in done}
-        beside = path.with_name(path.name + ".new")
         try:
-            beside.write_text(_csv_text([self._header, *done]), encoding="utf-8", newline="")
-            beside.replace(path)
+            write_whole(path, _csv_text([self._header, *done]))
             self._file = path.open("a", encoding="utf-8", newline="")
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}.") from None

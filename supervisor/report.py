@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from model_config import PROJECT
+from model_config import PROJECT, command_to_type
 from supervisor.prepare import has_version
-from supervisor.to_type import command_to_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

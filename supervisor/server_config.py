@@ -6,8 +6,8 @@ import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from model_config import ConfigError, read_version_labels, version_folders
-from supervisor import readiness, state_files
+from model_config import ConfigError, read_version_labels, version_folders, write_whole
+from supervisor import readiness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -46,7 +46,7 @@ class ServerConfig:
         if text == self._written:
             return
         try:
-            state_files.write_whole(self.path, text)
+            write_whole(self.path, text)
             self._written = text
         except OSError as error:
             self._complain(f"{self.path} cannot be written: {error.strerror}")

@@ -1,4 +1,4 @@
-"""The files in which a run tells others what it does; each is written beside and renamed."""
+"""The files in which a run tells others what it does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from model_config import ConfigError
+from model_config import ConfigError, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,13 +16,6 @@ if TYPE_CHECKING:
 
 PLACEMENT = "placement.json"
 PID = "auto_cmd.pid"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file in one step, so that no reader ever sees half of it."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 def write_placement(path: Path, placement: Mapping[str, Mapping[str, Any]]) -> None:

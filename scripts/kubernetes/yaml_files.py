@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from model_config import write_whole
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -45,6 +47,4 @@ def write_folder(folder: Path, files: Mapping[str, Iterable[Manifest]]) -> None:
         if old.name not in files and old.read_text(encoding="utf-8").startswith(HEADER):
             old.unlink()
     for name, documents in files.items():
-        beside = folder / f"{name}.new"
-        beside.write_text(to_yaml(documents), encoding="utf-8")
-        beside.replace(folder / name)
+        write_whole(folder / name, to_yaml(documents))

@@ -198,7 +198,7 @@ def test_keys_differ_and_are_long() -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "scripts/api_keys.py create"),
+        (None, r"make one with: \S+python\S* \S*scripts/api_keys\.py create NAME --file"),
         ("nonsense", "is not a file that"),
         ('{"keys": 7}', "is not a file that"),
         ('{"keys": [{"name": "a"}]}', "is not a file that"),

@@ -202,7 +202,7 @@ def test_wrong_places(tmp_path: Path) -> None:
 def test_a_missing_client_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the optional package the sentence says what to install."""
     monkeypatch.setitem(sys.modules, "redis", None)
-    with pytest.raises(ConfigError, match="pip install redis"):
+    with pytest.raises(ConfigError, match="-m pip install redis"):
         ledger_of(Settings(models_file=tmp_path, redis_url="redis://localhost"))
 
 

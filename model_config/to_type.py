@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def command_to_type(program: Path, *arguments: str | Path) -> str:
+def command_to_type(program: str | Path, *arguments: str | Path) -> str:
     """What a person types here to run a program with the interpreter that runs now."""
     words = (Path(sys.executable), program, *arguments)
     return shlex.join(

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from supervisor.to_type import command_to_type
+from model_config import command_to_type
 
 if TYPE_CHECKING:
     import pytest

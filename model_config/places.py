@@ -1,0 +1,22 @@
+"""Where the project and what a run of it writes down lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def models_file(env: Mapping[str, str] = os.environ) -> Path:
+    """The models file that this run is about, which may be a link: `$MODELS_FILE`, else the project's own."""
+    return Path(env.get("MODELS_FILE") or PROJECT / "models.toml").absolute()
+
+
+def state_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """Where this machine's run writes down what it does: `$STATE_DIR`, else `state/` of the project."""
+    return Path(env.get("STATE_DIR") or PROJECT / "state").resolve()
