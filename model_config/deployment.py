@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_config.checks import ConfigError, check_choice, check_keys
-from model_config.places import PROJECT
+from model_config.made_from import difference, facts
+from model_config.places import saved_models_dir
 from model_config.table import Table
 
 if TYPE_CHECKING:
@@ -49,11 +50,12 @@ def load_deployment(path: Path, *, env: Mapping[str, str] = os.environ) -> Deplo
     check_choice(model_servers, MODEL_SERVERS, where=f"{path}, key 'model_servers'")
     if not tables:
         raise ConfigError(f"{path} declares no model; add a table such as [my_model].")
-    saved_models = Path(env.get("SAVED_MODELS_DIR") or PROJECT / "saved_models").resolve()
+    saved_models = saved_models_dir(env)
     models = {
         name: Table(path, name, table).model_config(saved_models) for name, table in tables.items()
     }
     _check_servables_differ(models.values(), path)
+    _check_versions_stand_for_all(models.values(), path)
     return Deployment(path=path, model_servers=model_servers, models=models)
 
 
@@ -81,4 +83,20 @@ def _check_servables_differ(models: Iterable[ModelConfig], path: Path) -> None:
             raise ConfigError(
                 f"{path}: tables [{other}] and [{model.name}] name the same servable '{model.servable}' with"
                 " different base paths; give one of them another 'servable'."
+            )
+
+
+def _check_versions_stand_for_all(models: Iterable[ModelConfig], path: Path) -> None:
+    """Tables that are answered by the same versions, made here, must mean the same: a version is made from one of them.
+
+    A version that somebody else made may be tried with several ways to preprocess.
+    """
+    makers: dict[tuple[Path, tuple[str, ...]], ModelConfig] = {}
+    for model in sorted(models, key=lambda model: not model.is_made_here):
+        maker = makers.setdefault((model.base_path, model.upstream), model)
+        fact = difference(facts(maker), facts(model)) if maker.is_made_here else None
+        if fact:
+            raise ConfigError(
+                f"{path}: tables [{maker.name}] and [{model.name}] are answered by the same versions, in {model.base_path},"
+                f" and differ in '{fact}'; make it the same, or give one of them another 'servable' or 'base_path'."
             )

@@ -52,6 +52,11 @@ class ModelConfig:
     """Whether clients teach it labels with a few pictures while it is served (docs/few-shot.md)."""
 
     @property
+    def is_made_here(self) -> bool:
+        """Whether the table says what its versions are made from; else they come from elsewhere."""
+        return bool(self.train or self.architecture or self.weights)
+
+    @property
     def own_preprocess(self) -> bool:
         """Whether `preprocess` is a function of the deployment's own, which the router alone can run."""
         return ":" in self.preprocess

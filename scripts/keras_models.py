@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import h5py
 import keras
 
+from model_config import weights_dir
 from scripts.command_line import UserError
 from scripts.reachability import NotReachableError, fail_fast_downloads
-from scripts.weights_files import WeightsMissingError, find_weights, weights_dir, where_to_put
+from scripts.weights_files import WeightsMissingError, find_weights, where_to_put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_config import PROJECT
+from model_config import PROJECT, weights_dir
+from model_config.made_from import weights_file
 from scripts.command_line import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from model_config import ModelConfig
 
 
@@ -17,11 +18,6 @@ class WeightsMissingError(UserError):
     """The weights can be had neither from a file nor from the network."""
 
     status = 3
-
-
-def weights_dir() -> Path:
-    """Where a person puts weights: `$WEIGHTS_DIR`, else `weights` in the project."""
-    return Path(os.environ.get("WEIGHTS_DIR") or PROJECT / "weights").resolve()
 
 
 def where_to_put(config: ModelConfig) -> Path:
@@ -36,14 +32,8 @@ def find_weights(config: ModelConfig) -> Path | None:
     Raises:
         WeightsMissingError: The table names a file that is not there.
     """
-    for suffix in (".weights.h5", ".h5", ".keras"):
-        path = weights_dir() / f"{config.name}{suffix}"
-        if path.is_file():
-            return path
-    if config.weights in (None, "imagenet", "random"):
-        return None
-    path = Path(str(config.weights))
-    if not path.is_file():
+    path = weights_file(config)
+    if path is not None and not path.is_file():
         raise WeightsMissingError(
             f"Model '{config.name}': its weights file {path} is not there; put it there, or at"
             f" {where_to_put(config)}."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model_config import PROJECT, command_to_type
-from supervisor.prepare import has_version
+from supervisor.prepare import missing_versions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,14 +59,13 @@ def example(rows: Sequence[ModelRow], options: Options) -> str:
 def check(plan: Plan, options: Options) -> str:
     """What would be done."""
     lines = []
+    served_here = [model for server in plan.servers for model in server.models]
+    missing = {model.name: each for each in missing_versions(served_here) for model in each.models}
     for model in plan.models:
         where = ", ".join(plan.upstream(model)) or "no model server: give the table an 'upstream'"
         lines.append(f"{model.name}: {options.router_url}/{model.name}/predict/ -> {where}")
-        if any(model in server.models for server in plan.servers) and not has_version(
-            model.base_path
-        ):
-            how = f"train it with {model.train}" if model.train else "export it"
-            lines.append(f"  no version under {model.base_path} yet: would {how}")
+        if model.name in missing:
+            lines.append(f"  {missing[model.name].reason}: would {missing[model.name].work}")
     lines += [
         f"model server {s.name} at {s.url}: {', '.join(m.servable for m in s.models)}"
         for s in plan.servers

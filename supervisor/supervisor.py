@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from supervisor.console import Console
     from supervisor.options import Options
     from supervisor.plan import Plan, ServerPlan
+    from supervisor.prepare import Missing
 
 TICK_SECONDS = 0.1
 FOLLOW_SECONDS = 1.0
@@ -149,31 +150,39 @@ class Supervisor:
     def _prepare(self) -> None:
         """Make the versions that are missing, a few at a time."""
         waiting = missing_versions(model for server in self.plan.servers for model in server.models)
-        running: list[tuple[tuple[ModelConfig, ...], Child]] = []
+        running: list[tuple[Missing, Child]] = []
         while waiting or running:
             while waiting and len(running) < PREPARED_AT_ONCE:
-                running.append((waiting[0], self._start_preparing(waiting.pop(0)[0])))
+                running.append((waiting[0], self._start_preparing(waiting.pop(0))))
             self._tick()
             for job in [job for job in running if job[1].has_ended]:
                 running.remove(job)
                 self._prepared(*job)
 
-    def _start_preparing(self, model: ModelConfig) -> Child:
-        self._console.say(f"{model.name} has no version under {model.base_path} yet; making one")
-        child = Child(prepare_command(model, self.options.models_file), self._console)
+    def _start_preparing(self, missing: Missing) -> Child:
+        self._console.say(f"{missing.maker.name}: {missing.reason}; making one that fits its table")
+        child = Child(prepare_command(missing.maker, self.options.models_file), self._console)
         self._preparing.append(child)
         child.start()
         return child
 
-    def _prepared(self, models: tuple[ModelConfig, ...], child: Child) -> None:
+    def _prepared(self, missing: Missing, child: Child) -> None:
+        """Versions that do not fit their table are not served instead: their answers would be wrong."""
         self._preparing.remove(child)
-        if not has_version(models[0].base_path):
-            reason = child.last_words()
-            self._problems.update({model.name: reason for model in models})
+        if missing_versions(missing.models):
+            problem = child.last_words()
+            if has_version(missing.maker.base_path):
+                problem = f"Its {missing.reason}. Change the table back, or mend this: {problem}"
+            self._problems.update({model.name: problem for model in missing.models})
+
+    def _can_be_served(self, model: ModelConfig) -> bool:
+        return model.name not in self._problems and has_version(model.base_path)
 
     def _start_server(self, server: ServerPlan) -> None:
-        ready = [model for model in server.models if has_version(model.base_path)]
+        ready = [model for model in server.models if self._can_be_served(model)]
         if not ready:
+            if server.url in self._configs:  # it serves versions that fit no table any more
+                self._configs[server.url].serve(())
             return
         if server.url not in self._configs:
             # By its port, for while one is replaced there are two of a name.
@@ -207,7 +216,7 @@ class Supervisor:
         return all(
             readiness.available_versions(server.url, model.servable)
             for model in server.models
-            if has_version(model.base_path)
+            if self._can_be_served(model)
         )
 
     # -- telling -----------------------------------------------------------------------------------------------

@@ -143,6 +143,22 @@ def test_functions_of_ones_own_need_no_input_size(load: Load) -> None:
     assert model.input_size is None
 
 
+@pytest.mark.parametrize(
+    "two",
+    [
+        "preprocess = 'tf'",
+        "weights = 'a.keras'\npreprocess = 'mine:preprocess'",
+        "weights = 'a.keras'\nresize = 'nearest'\ntop = 1",
+        "weights = 'b.keras'\npreprocess = 'tf'\nupstream = 'http://elsewhere:8501'",
+    ],
+)
+def test_tables_may_share_versions_that_stand_for_both(load: Load, two: str) -> None:
+    """What the router does by itself may differ; so may how somebody else's versions are tried, and other servers."""
+    one = "" if two == "preprocess = 'tf'" else "weights = 'a.keras'\n"
+    text = f"[a]\ninput_size = [8, 8]\nservable = 's'\n{one}[b]\ninput_size = [8, 8]\nservable = 's'\n{two}\n"
+    assert len(load(text).models) == 2
+
+
 MISTAKES = {
     "": "declares no model",
     "model_server = 'shared'": "did you mean 'model_servers'?",
@@ -192,6 +208,12 @@ MISTAKES = {
     "[a]\ninput_size = [8, 8]\nservable = 's'\nbase_path = 'x'\n[b]\ninput_size = [8, 8]\nservable = 's'": (
         "name the same servable 's'"
     ),
+    "[a]\ninput_size = [8, 8]\nservable = 's'\nweights = 'a.keras'\n"
+    "[b]\ninput_size = [8, 8]\nservable = 's'\npreprocess = 'tf'": (
+        "tables [a] and [b] are answered by the same versions"
+    ),
+    "[a]\ninput_size = [8, 8]\nbase_path = 'x'\nweights = 'a.keras'\n"
+    "[b]\ninput_size = [8, 8]\nbase_path = 'x'\nweights = 'b.keras'": "differ in 'weights'",
 }
 
 

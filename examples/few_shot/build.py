@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+from model_config.made_from import write_record
 from scripts.command_line import (
     UserError,
     add_models_argument,
@@ -52,6 +53,7 @@ def main() -> None:
     def write(folder: Path) -> None:
         tf.saved_model.save(classifier, str(folder), signatures=classifier.signatures())
         write_requests(folder, config.servable, warmup_requests(config))
+        write_record(folder, config)
 
     folder = write_version(config.base_path, write, version=arguments.version)
     print(f"{config.name}: version {folder.name} is in {folder}", flush=True)

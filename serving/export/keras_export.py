@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from model_config.made_from import write_record
 from serving.export.folding import folded_padding
 from serving.export.image_graph import image_shape
 from serving.export.signatures import sign
@@ -75,3 +76,4 @@ def _write(model: keras.Model, config: ModelConfig, folder: Path) -> None:
     with folded_padding(model):
         tf.saved_model.save(signed.module, str(folder), signatures=signatures, options=options)
     write_warmup(folder, config, signed.signatures)
+    write_record(folder, config)

@@ -17,6 +17,7 @@ tf = pytest.importorskip("tensorflow")
 
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog  # noqa: E402
 
+from model_config.made_from import facts_now, read_record  # noqa: E402
 from serving.export import signatures  # noqa: E402
 from serving.export.bfloat16 import in_bfloat16  # noqa: E402
 from serving.export.keras_export import export_model  # noqa: E402
@@ -222,6 +223,13 @@ def test_the_best_of_many_classes_are_a_signature_of_their_own(tmp_path: Path) -
     np.testing.assert_array_equal(best["scores"], np.take_along_axis(expected, order, axis=1))
     file = version / "assets.extra" / "tf_serving_warmup_requests"
     assert b"pixels_top" in file.read_bytes()
+
+
+def test_an_export_tells_what_it_was_made_from(small_model: keras.Model, tmp_path: Path) -> None:
+    """What the table said is written into the version, where a change of it is noticed."""
+    config = config_for(tmp_path, preprocess="tf")
+    record = read_record(export_model(small_model, config))
+    assert record == facts_now(config)
 
 
 def test_the_warm_up_requests_can_be_run(small_model: keras.Model, tmp_path: Path) -> None:

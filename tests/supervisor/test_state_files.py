@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from model_config import ConfigError, load_deployment
-from supervisor.prepare import has_version, missing_versions
+from model_config import ConfigError
 from supervisor.state_files import only_one, write_placement
 
 if TYPE_CHECKING:
@@ -46,37 +45,3 @@ def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         only_one(tmp_path / "file" / "state"),
     ):
         pass
-
-
-@pytest.mark.parametrize(
-    ("folder", "expected"),
-    [
-        ("1", True),
-        ("00000123", True),
-        ("tmp", False),
-        ("1.new", False),
-        ("empty/1", False),
-        (str(2**63), False),
-    ],
-)
-def test_what_counts_as_a_version(tmp_path: Path, folder: str, expected: bool) -> None:
-    """A version is a folder with a number for a name that holds a SavedModel."""
-    (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / folder / "saved_model.pb").write_bytes(b"")
-    assert has_version(tmp_path) is expected
-    assert has_version(tmp_path / "missing") is False
-
-
-def test_one_base_path_is_prepared_once(tmp_path: Path) -> None:
-    """Of the tables over one base path, the one that says how makes the version for all."""
-    path = tmp_path / "models.toml"
-    path.write_text(
-        '[plain]\ninput_size = [8, 8]\nbase_path = "m"\n'
-        '[made]\ninput_size = [8, 8]\nbase_path = "m"\ntrain = "train.py"\n'
-        "[there]\ninput_size = [8, 8]\n"
-    )
-    (tmp_path / "there" / "3").mkdir(parents=True)
-    (tmp_path / "there" / "3" / "saved_model.pb").write_bytes(b"")
-    deployment = load_deployment(path, env={"SAVED_MODELS_DIR": str(tmp_path)})
-    (job,) = missing_versions(deployment.models.values())
-    assert [model.name for model in job] == ["made", "plain"]

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from model_config import load_deployment
-from supervisor import ports
+from supervisor import ports, report
 from supervisor.child import Child, Command
 from supervisor.console import Console
 from supervisor.options import read_options
 from supervisor.plan import make_plan
+from supervisor.server_config import ServerConfig
 from supervisor.supervisor import Supervisor
 from supervisor.wishes import Stop
-from tests.processes import wait_until
+from tests.processes import ROOT, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,3 +115,76 @@ def test_an_unforeseen_mistake_of_a_models_file_stops_nothing(
     assert supervisor.plan is plan
     assert "not taken over" in said.getvalue()
     assert "RecursionError: too deep" in said.getvalue()
+
+
+TRAINER = """
+import argparse, sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from model_config import load_deployment
+from model_config.made_from import write_record
+parser = argparse.ArgumentParser()
+parser.add_argument("--models", type=Path)
+parser.add_argument("--model")
+arguments = parser.parse_args()
+config = load_deployment(arguments.models).models[arguments.model]
+if config.preprocess == "torch":
+    sys.exit("These pictures are not for torch.")
+version = config.base_path / str(len([*config.base_path.glob("*")]) + 1)
+version.mkdir(parents=True)
+(version / "saved_model.pb").touch()
+write_record(version, config)
+"""
+TRAINED = (
+    "[a]\ninput_size = [8, 8]\nbase_path = 'a'\ntrain = 'train.py'\npreprocess = '{preprocess}'\n"
+)
+
+
+def test_a_changed_table_gets_a_version_of_its_own(
+    supervisor_of: MakeSupervisor, said: io.StringIO, tmp_path: Path
+) -> None:
+    """A version that fits the table is made once, beside those that are there, and the reason is said."""
+    (tmp_path / "train.py").write_text(TRAINER.format(root=str(ROOT)))
+    for preprocess in ("none", "tf", "tf"):
+        supervisor = supervisor_of(TRAINED.format(preprocess=preprocess))
+        supervisor._prepare()
+        assert supervisor._problems == {}
+    assert sorted(folder.name for folder in (tmp_path / "a").iterdir()) == ["1", "2"]
+    line = 'a: version 1 was made with preprocess = "none", the table says "tf"; making one'
+    assert said.getvalue().count(line) == 1
+
+
+def test_a_version_that_does_not_fit_is_not_served_instead(
+    supervisor_of: MakeSupervisor, tmp_path: Path
+) -> None:
+    """Where no version that fits can be made, requests are told why, and a running server lets go of the old one."""
+    (tmp_path / "train.py").write_text(TRAINER.format(root=str(ROOT)))
+    supervisor_of(TRAINED.format(preprocess="none"))._prepare()
+    supervisor = supervisor_of(TRAINED.format(preprocess="torch"))
+    (server,) = supervisor.plan.servers
+    (tmp_path / "state").mkdir()
+    config = ServerConfig(tmp_path / "state" / "server.config", server.url, print)
+    supervisor._configs[server.url] = config
+    config.serve(supervisor.plan.models)
+    supervisor._prepare()
+    supervisor._start_server(server)
+    assert supervisor._servers == {}
+    assert str(tmp_path / "a") not in config.path.read_text()
+    assert supervisor._placement(supervisor.plan.models[0]) == {
+        "problem": 'Its version 1 was made with preprocess = "none", the table says "torch". Change the table back,'
+        " or mend this: These pictures are not for torch."
+    }
+
+
+def test_checking_tells_what_does_not_fit(supervisor_of: MakeSupervisor, tmp_path: Path) -> None:
+    """`--check` has a line for each model whose version must be made, and why."""
+    (tmp_path / "train.py").write_text(TRAINER.format(root=str(ROOT)))
+    first = supervisor_of(TRAINED.format(preprocess="none"))
+    assert f"  no version under {tmp_path / 'a'} yet: would train it with" in report.check(
+        first.plan, first.options
+    )
+    first._prepare()
+    assert "version 1" not in report.check(first.plan, first.options)
+    changed = supervisor_of(TRAINED.format(preprocess="tf"))
+    line = '  version 1 was made with preprocess = "none", the table says "tf": would train it with'
+    assert line in report.check(changed.plan, changed.options)
