@@ -62,6 +62,7 @@ class Task:
 class _Batch:
     servable: Servable
     signature_name: str
+    parameters: BatchingParameters
     tasks: list[Task] = field(default_factory=list)
     rows: int = 0
 
@@ -77,7 +78,7 @@ class Batcher:
         """Start the threads.
 
         Args:
-            parameters: how to batch.
+            parameters: how many threads; and how to batch, where a servable has no parameters of its own.
             metrics: told of each batch.
         """
         self.parameters = parameters
@@ -89,36 +90,33 @@ class Batcher:
             name = f"{parameters.thread_pool_name}-{index}"
             threading.Thread(target=self._work, name=name, daemon=True).start()
 
-    def submit(self, servable: Servable, signature_name: str, tasks: Sequence[Task]) -> None:
+    def submit(
+        self,
+        servable: Servable,
+        signature_name: str,
+        tasks: Sequence[Task],
+        parameters: BatchingParameters,
+    ) -> None:
         """Queue a request, all its parts or none; each but the last fills a batch.
 
         Raises:
             Unavailable: too many batches wait already.
         """
+        rows = sum(task.rows for task in tasks)
         if self._metrics is not None:
-            self._metrics.request_came(sum(task.rows for task in tasks))
-        key = (id(servable), signature_name, *self._shape_key(tasks[0].inputs))
+            self._metrics.request_came(rows)
+        key = (id(servable), signature_name, *_shape_key(tasks[0].inputs, parameters))
         with self._arrived:
             queue = self._queues.get(key, deque())
-            new_batches = len(tasks) - self._fits(queue, tasks[0])
-            if len(queue) + new_batches > self.parameters.queue_length:
-                raise Unavailable(
-                    "The batch scheduling queue to which this task was submitted is full"
-                )
+            new_batches = len(tasks) - _fits(queue, tasks[0])
+            if len(queue) + new_batches > parameters.queue_length:
+                raise _full(queue, rows, parameters)
             self._queues[key] = queue
             for task in tasks:
-                if not self._fits(queue, task):
-                    queue.append(_Batch(servable, signature_name))
+                if not _fits(queue, task):
+                    queue.append(_Batch(servable, signature_name, parameters))
                 queue[-1].add(task)
             self._arrived.notify(len(tasks))
-
-    def _fits(self, queue: deque[_Batch], task: Task) -> bool:
-        return bool(queue) and queue[-1].rows + task.rows <= self.parameters.execution_size
-
-    def _shape_key(self, inputs: Mapping[str, Array]) -> Key:
-        if self.parameters.pad_variable_length_inputs:
-            return tuple((name, array.ndim) for name, array in inputs.items())
-        return tuple((name, array.shape[1:]) for name, array in inputs.items())
 
     def close(self) -> None:
         """Let the threads end when nothing waits any more."""
@@ -143,16 +141,10 @@ class Batcher:
         """How long until the first batch is due: at once if it is full; None if there is none."""
         if not self._queues:
             return None
-        return min(map(self._due_in, self._queues.values()))
-
-    def _due_in(self, queue: deque[_Batch]) -> float:
-        first = queue[0]
-        due = first.tasks[0].arrived + self.parameters.batch_timeout_micros / 1e6
-        is_full = len(queue) > 1 or first.rows >= self.parameters.execution_size
-        return min(0.0, due - time.monotonic()) if is_full else due - time.monotonic()
+        return min(map(_due_in, self._queues.values()))
 
     def _take(self) -> _Batch:
-        key = min(self._queues, key=lambda k: self._due_in(self._queues[k]))
+        key = min(self._queues, key=lambda k: _due_in(self._queues[k]))
         queue = self._queues[key]
         batch = queue.popleft()
         if not queue:
@@ -167,7 +159,7 @@ class Batcher:
         if self._metrics is not None:
             rows = sum(task.rows for task in waiting)
             waits = [now - task.arrived for task in waiting]
-            self._metrics.batch_ran(waits, rows, self.parameters.padded_size(rows))
+            self._metrics.batch_ran(waits, rows, batch.parameters.padded_size(rows))
         error = self._failure_of(batch, waiting)
         if error is not None:
             self._run_apart(batch, waiting, error)
@@ -185,11 +177,12 @@ class Batcher:
 
     def _run_together(self, batch: _Batch, tasks: Sequence[Task]) -> None:
         rows = sum(task.rows for task in tasks)
-        inputs = self._joined([task.inputs for task in tasks], self.parameters.padded_size(rows))
+        padded = batch.parameters.padded_size(rows)
+        inputs = _joined([task.inputs for task in tasks], padded)
         timeouts = [task.timeout_seconds for task in tasks]
         timeout = None if None in timeouts else max(t for t in timeouts if t is not None)
         outputs = batch.servable.run(batch.signature_name, inputs, timeout)
-        _check_outputs(outputs, self.parameters.padded_size(rows))
+        _check_outputs(outputs, padded)
         start = 0
         for task in tasks:
             end = start + task.rows
@@ -206,8 +199,42 @@ class Batcher:
             if own is not None:
                 task.result.set_exception(own)
 
-    def _joined(self, requests: Sequence[Mapping[str, Array]], rows: int) -> dict[str, Array]:
-        return {name: _stacked([one[name] for one in requests], rows) for name in requests[0]}
+
+def _shape_key(inputs: Mapping[str, Array], parameters: BatchingParameters) -> Key:
+    if parameters.pad_variable_length_inputs:
+        return tuple((name, array.ndim) for name, array in inputs.items())
+    return tuple((name, array.shape[1:]) for name, array in inputs.items())
+
+
+def _fits(queue: deque[_Batch], task: Task) -> bool:
+    return bool(queue) and queue[-1].rows + task.rows <= queue[-1].parameters.execution_size
+
+
+def _full(queue: deque[_Batch], rows: int, parameters: BatchingParameters) -> Unavailable:
+    message = "The batch scheduling queue to which this task was submitted is full; "
+    size, most = parameters.execution_size, parameters.queue_length
+    if not parameters.enable_large_batch_splitting:
+        return Unavailable(
+            f"{message}currently {len(queue)} batches enqueued and max_enqueued_batches is {most}"
+        )
+    begun = queue[-1].rows if queue else 0
+    room = (most - len(queue)) * size + (size - begun if queue else 0)
+    return Unavailable(
+        f"{message}task size is {rows} but scheduling capacity is only {room} "
+        f"(num_enqueued_batches={len(queue)}, max_enqueued_batches={most}, "
+        f"open_batch_size={begun}, max_execution_batch_size={size})"
+    )
+
+
+def _due_in(queue: deque[_Batch]) -> float:
+    first = queue[0]
+    due = first.tasks[0].arrived + first.parameters.batch_timeout_micros / 1e6
+    is_full = len(queue) > 1 or first.rows >= first.parameters.execution_size
+    return min(0.0, due - time.monotonic()) if is_full else due - time.monotonic()
+
+
+def _joined(requests: Sequence[Mapping[str, Array]], rows: int) -> dict[str, Array]:
+    return {name: _stacked([one[name] for one in requests], rows) for name in requests[0]}
 
 
 def _stacked(arrays: Sequence[Array], rows: int) -> Array:

@@ -20,17 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from serving.batcher import Batcher
+    from serving.batching_parameters import BatchingParameters
     from serving.servable import Array, Servable, Signature
 
 
 class BatchingServable:
     """A servable whose calls wait for each other's company."""
 
-    def __init__(self, servable: Servable, batcher: Batcher, *, owns_batcher: bool = False) -> None:
-        """Batch the calls of `servable`; with `owns_batcher`, nobody else's go there."""
-        self._owns_batcher = owns_batcher
+    def __init__(
+        self, servable: Servable, batcher: Batcher, parameters: BatchingParameters | None = None
+    ) -> None:
+        """Batch the calls of `servable` by its own parameters, or else the batcher's."""
         self._servable = servable
         self._batcher = batcher
+        self._parameters = parameters or batcher.parameters
         self.signatures: Mapping[str, Signature] = servable.signatures
 
     def run(
@@ -40,7 +43,7 @@ class BatchingServable:
         if any(isinstance(array, DeepArray) for array in inputs.values()):
             return self._servable.run(signature_name, inputs, timeout_seconds)
         rows = self._rows(inputs)
-        size = self._batcher.parameters.execution_size
+        size = self._parameters.execution_size
         tasks = [
             Task(
                 {n: a[i : i + size] for n, a in inputs.items()},
@@ -49,7 +52,7 @@ class BatchingServable:
             )
             for i in range(0, rows, size)
         ]
-        self._batcher.submit(self._servable, signature_name, tasks)
+        self._batcher.submit(self._servable, signature_name, tasks, self._parameters)
         parts = _results(tasks, timeout_seconds)
         if len(parts) == 1:
             return parts[0]
@@ -66,11 +69,9 @@ class BatchingServable:
     def close(self) -> None:
         """See `Servable.close`."""
         self._servable.close()
-        if self._owns_batcher:
-            self._batcher.close()
 
     def _rows(self, inputs: Mapping[str, Array]) -> int:
-        most = self._batcher.parameters.max_batch_size
+        most = self._parameters.max_batch_size
         if any(array.ndim == 0 for array in inputs.values()):
             raise InvalidArgument("Batching Run() input tensors must have at least one dimension")
         counts = {len(array) for array in inputs.values()}
@@ -92,6 +93,9 @@ def _results(tasks: Sequence[Task], timeout_seconds: float | None) -> list[dict[
     try:
         return [task.result.result(_seconds_to(deadline)) for task in tasks]
     except TimeoutError:
+        if tasks[0].result.cancel():  # not even its first part has begun
+            message = "Run() timeout exceeded while waiting in batching queue"
+            raise ServingError(message, Code.RESOURCE_EXHAUSTED) from None
         message = "Timed out waiting for notification"
         raise ServingError(message, Code.DEADLINE_EXCEEDED) from None
     finally:

@@ -46,7 +46,8 @@ class BatchingParameters:
         sizes = self.allowed_batch_sizes
         if list(sizes) != sorted(set(sizes)):
             raise InvalidArgument("allowed_batch_sizes entries must be monotonically increasing")
-        if sizes and sizes[-1] != self.execution_size:
+        # Which of both it has to be where large batches are split depends on the real server's version.
+        if sizes and sizes[-1] not in (self.execution_size, self.max_batch_size):
             raise InvalidArgument(
                 "Last entry in allowed_batch_sizes must match max_batch_size; "
                 f"last was {sizes[-1]}; expected {self.execution_size}"

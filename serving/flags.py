@@ -64,7 +64,7 @@ class Flags:
     enable_batching: bool = _flag(False, "join requests that wait into one run")
     batching_parameters_file: str = _flag("", "text BatchingParameters")
     enable_per_model_batching_parameters: bool = _flag(
-        False, "read batching_params.pbtxt in a version's folder, where there is one"
+        False, "batch by batching_params.pbtxt in a version's folder, and where there is none, not"
     )
     allow_batching_with_partial_padding: bool = _ignored(False)
     monitoring_config_file: str = _flag("", "text MonitoringConfig: Prometheus metrics")

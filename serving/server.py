@@ -84,6 +84,8 @@ class Server:
             pass
         self._drain(http, grpc)
         self._manager.close()
+        if self._batcher is not None:
+            self._batcher.close()
 
     def _drain(self, http: HttpServer | None, grpc: GrpcServer | None) -> None:
         deadline = time.monotonic() + self._flags.drain_timeout_seconds
@@ -107,12 +109,15 @@ class Server:
             self._metrics.warmed_up(str(path), time.perf_counter() - start)
 
     def _batched(self, servable: Servable, path: Path) -> Servable:
-        """Batch as the flags say, or as the version itself says where the flags let it."""
+        """Batch as the flags say, or, where they say so, as the version itself says or not at all."""
+        if self._batcher is None:
+            return servable
+        if not self._flags.enable_per_model_batching_parameters:
+            return BatchingServable(servable, self._batcher)
         own = path / "batching_params.pbtxt"
-        if self._flags.enable_per_model_batching_parameters and own.is_file():
-            batcher = Batcher(batching_parameters_in(str(own)), self._metrics)
-            return BatchingServable(servable, batcher, owns_batcher=True)
-        return BatchingServable(servable, self._batcher) if self._batcher else servable
+        if not own.is_file():
+            return servable
+        return BatchingServable(servable, self._batcher, batching_parameters_in(str(own)))
 
     def _open_rest_api(self) -> HttpServer | None:
         flags = self._flags

@@ -25,10 +25,22 @@ if TYPE_CHECKING:
     from serving.servable import Array
 
 
+class Alone(BatchingServable):
+    """The only servable of its batcher."""
+
+    def __init__(self, toy: Toy, batcher: Batcher) -> None:
+        super().__init__(toy, batcher)
+        self.only_batcher = batcher
+
+    def close(self) -> None:
+        """End the threads, too."""
+        super().close()
+        self.only_batcher.close()
+
+
 def batched(toy: Toy, metrics: Metrics | None = None, **parameters: object) -> BatchingServable:
     """A toy behind a batcher of its own."""
-    batcher = Batcher(BatchingParameters(**parameters), metrics)
-    return BatchingServable(toy, batcher, owns_batcher=True)
+    return Alone(toy, Batcher(BatchingParameters(**parameters), metrics))
 
 
 def run(servable: BatchingServable, *rows: object, timeout: float | None = 10) -> list[object]:
@@ -180,7 +192,7 @@ def test_large_requests_are_split_where_asked_for() -> None:
 
 
 def test_a_full_queue_and_a_deadline() -> None:
-    """Beyond the enqueued batches it is UNAVAILABLE; who waits too long gets DEADLINE_EXCEEDED."""
+    """Beyond the enqueued batches it is UNAVAILABLE; who waits too long for a turn gets RESOURCE_EXHAUSTED."""
     go = threading.Event()
 
     def slow(inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -194,8 +206,9 @@ def test_a_full_queue_and_a_deadline() -> None:
         while not toy.calls:
             pass
         waiting = pool.submit(run, servable, 2, timeout=0.2)
-        assert waiting.exception(10).code is Code.DEADLINE_EXCEEDED
-        with pytest.raises(ServingError, match="queue to which this task was submitted is full"):
+        assert waiting.exception(10).code is Code.RESOURCE_EXHAUSTED
+        full = "is full; currently 1 batches enqueued and max_enqueued_batches is 1"
+        with pytest.raises(ServingError, match=full):
             run(servable, 3)
         go.set()
         assert running.result() == [1]
@@ -261,14 +274,16 @@ def test_a_request_is_queued_whole_or_not_at_all() -> None:
     """Where there is no room for all parts of a request, none of them runs."""
     go = threading.Event()
     toy = working(lambda _: go.wait(10))
-    batcher = Batcher(BatchingParameters(max_enqueued_batches=2, **BY_ROW))
+    parameters = BatchingParameters(max_enqueued_batches=2, **BY_ROW)
+    batcher = Batcher(parameters)
 
     def submit(*rows: float) -> list[Task]:
         tasks = [Task({"x": np.array([row], np.float32)}, 1, 10) for row in rows]
-        batcher.submit(toy, "serving_default", tasks)
+        batcher.submit(toy, "serving_default", tasks, parameters)
         return tasks
 
-    with pytest.raises(Unavailable, match="queue to which this task was submitted is full"):
+    full = "is full; task size is 3 but scheduling capacity is only 2 .num_enqueued_batches=0"
+    with pytest.raises(Unavailable, match=full):
         submit(1, 2, 3)
     taken = submit(4)
     wait_until(lambda: bool(toy.calls), seconds=10, what="it runs")
@@ -281,12 +296,28 @@ def test_a_request_is_queued_whole_or_not_at_all() -> None:
     batcher.close()
 
 
+def test_a_servable_may_have_parameters_of_its_own() -> None:
+    """The threads are shared, and how to batch is each servable's own affair."""
+    batcher = Batcher(BatchingParameters(max_batch_size=8, num_batch_threads=1))
+    toys = times(2), times(3)
+    own = BatchingParameters(max_batch_size=2, allowed_batch_sizes=(2,), num_batch_threads=5)
+    first, second = BatchingServable(toys[0], batcher), BatchingServable(toys[1], batcher, own)
+    assert (run(first, 1), run(second, 1)) == ([2], [3])
+    assert [toy.calls[0]["x"].tolist() for toy in toys] == [[1], [1, 1]]
+    assert run(first, 1, 2, 3) == [2, 4, 6]
+    with pytest.raises(InvalidArgument, match="maximum input batch size 2"):
+        run(second, 1, 2, 3)
+    batcher.close()
+
+
 def test_parameters_are_checked() -> None:
     """Allowed sizes grow, and end with the largest batch."""
     with pytest.raises(InvalidArgument, match="monotonically"):
         BatchingParameters(max_batch_size=4, allowed_batch_sizes=(4, 2))
     with pytest.raises(InvalidArgument, match="must match max_batch_size"):
         BatchingParameters(max_batch_size=8, allowed_batch_sizes=(2, 4))
+    for largest in (1, 8):  # with splitting, the real server's versions differ
+        BatchingParameters(allowed_batch_sizes=(largest,), **BY_ROW)
 
 
 @pytest.mark.parametrize(

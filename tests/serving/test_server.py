@@ -152,6 +152,24 @@ def test_a_model_that_does_not_load_is_told(tmp_path: Path) -> None:
     assert "Could not find SavedModel .pb or .pbtxt" in said
 
 
+def test_batching_of_each_version(tmp_path: Path, save_version: SaveVersion) -> None:
+    """With its flag, a version is batched as its own file says, and without one not at all."""
+    own = save_version(tmp_path / "own", 1) / "batching_params.pbtxt"
+    own.write_text("max_batch_size { value: 2 }")
+    save_version(tmp_path / "none", 1)
+    config = tmp_path / "models.txt"
+    models = "".join(
+        f'config {{ name: "{name}" base_path: "{tmp_path / name}" model_platform: "tensorflow" }}'
+        for name in ("own", "none")
+    )
+    config.write_text(f"model_config_list {{ {models} }}")
+    flags = (f"--model_config_file={config}", "--enable_per_model_batching_parameters")
+    with serving(tmp_path / "log", *flags, "--enable_batching", ready="own") as server:
+        assert predict(server, *[[1.0] * 3] * 3, model="own") == 400
+        beyond_the_default = predict(server, *[[1.0] * 3] * 1001, model="none")
+        assert beyond_the_default == [[1.0] * 3] * 1001
+
+
 def test_rest_is_opened_last(tmp_path: Path, save_version: SaveVersion) -> None:
     """Whoever has waited for the REST API finds the gRPC API there."""
     save_version(tmp_path / "m", 1)
