@@ -47,9 +47,9 @@ class Traffic:
 
         What the shadow itself has answered is not asked of it again.
         """
-        rows, version, label = self._predict(arrays, call)
+        rows, version, version_label = self._predict(arrays, call)
         shadow = self._config.shadow
-        if shadow not in (None, label) and self._shadows.acquire(blocking=False):
+        if shadow not in (None, version_label) and self._shadows.acquire(blocking=False):
             arguments = (shadow, arrays, call, rows)
             threading.Thread(target=self._shadow, args=arguments, daemon=True).start()
         return rows, version
@@ -60,24 +60,30 @@ class Traffic:
         """The answer, its version, and the label by which that was asked for."""
         if call.target or not self._config.traffic:
             return *self._ask(arrays, call), call.version_label
-        for label in in_order(self._config.traffic, point_of(call.affinity)):
+        for version_label in in_order(self._config.traffic, point_of(call.affinity)):
             try:
-                return *self._ask(arrays, replace(call, version_label=label)), label
+                return *self._ask(arrays, replace(call, version_label=version_label)), version_label
             except UnknownVersion:
-                _log.warning("no version of %s bears the label %s", self._config.name, label)
+                _log.warning(
+                    "no version of %s bears the label %s", self._config.name, version_label
+                )
         return *self._ask(arrays, call), None
 
     def _shadow(
-        self, label: str, arrays: Sequence[NDArray[Any]], call: Call, rows: Sequence[Any]
+        self, version_label: str, arrays: Sequence[NDArray[Any]], call: Call, rows: Sequence[Any]
     ) -> None:
         """Ask the shadow, and note how it differs from the answer that was given."""
         begun = time.monotonic()
         deadline = begun + self._config.timeout_seconds
-        quiet = replace(call, version=None, version_label=label, deadline=deadline, client=None)
+        quiet = replace(
+            call, version=None, version_label=version_label, deadline=deadline, client=None
+        )
         try:
             shadowed, version = self._ask(arrays, quiet)
         except RouterError as error:
-            _log.warning("shadow model=%s label=%s failed: %s", self._config.name, label, error)
+            _log.warning(
+                "shadow model=%s label=%s failed: %s", self._config.name, version_label, error
+            )
             self._count("", failed=len(rows))
             return
         finally:
@@ -115,19 +121,23 @@ def in_order(shares: Mapping[str, float], point: float) -> Iterator[str]:
     The shares are laid side by side in the order of the models file. So a share that grows at the end takes from the one
     before it, and whoever was with the last label stays there.
     """
-    chosen = _label_at(shares, point)
+    chosen = _version_label_at(shares, point)
     yield chosen
-    others = (label for label, share in shares.items() if label != chosen and share)
-    yield from sorted(others, key=lambda label: -shares[label])
+    others = (
+        version_label
+        for version_label, share in shares.items()
+        if version_label != chosen and share
+    )
+    yield from sorted(others, key=lambda version_label: -shares[version_label])
 
 
-def _label_at(shares: Mapping[str, float], point: float) -> str:
+def _version_label_at(shares: Mapping[str, float], point: float) -> str:
     left = point * sum(shares.values())
-    for label, share in shares.items():
+    for version_label, share in shares.items():
         if left < share:
-            return label
+            return version_label
         left -= share
-    return max(shares, key=lambda label: shares[label])  # rounding, at the very end
+    return max(shares, key=lambda version_label: shares[version_label])  # rounding, at the very end
 
 
 def difference(rows: Sequence[Any], others: Sequence[Any]) -> tuple[int, float]:

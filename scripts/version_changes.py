@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.3
 _PRUNED = ".pruned-"
 
 
-def promote(config: ModelConfig, version: int, label: str, *, seconds: float) -> None:
+def promote(config: ModelConfig, version: int, version_label: str, *, seconds: float) -> None:
     """Give a version a label, and wait until every model server has followed.
 
     Raises:
@@ -32,45 +32,47 @@ def promote(config: ModelConfig, version: int, label: str, *, seconds: float) ->
         raise UserError(
             f"{config.base_path} holds no version {version}; list them with: versions.py list"
         )
-    if not VERSION_LABEL.fullmatch(label):
-        raise UserError(f"'{label}' is no label; use letters, digits, '_', '-' and '.'.")
+    if not VERSION_LABEL.fullmatch(version_label):
+        raise UserError(f"'{version_label}' is no label; use letters, digits, '_', '-' and '.'.")
     with changed_version_labels(config.base_path) as labels:
-        before = labels.get(label, [])
-        labels[label] = [*(v for v in before if v != version), version]
+        before = labels.get(version_label, [])
+        labels[version_label] = [*(v for v in before if v != version), version]
     try:
-        _wait_until_served(config, label, version, seconds)
+        _wait_until_served(config, version_label, version, seconds)
     except UserError:
-        _restore(config.base_path, label, before)
+        _restore(config.base_path, version_label, before)
         raise
-    _hint_at_traffic(config, label)
+    _hint_at_traffic(config, version_label)
 
 
-def roll_back(config: ModelConfig, label: str, *, seconds: float) -> None:
+def roll_back(config: ModelConfig, version_label: str, *, seconds: float) -> None:
     """Give a label back to the version that had it before.
 
     Raises:
         UserError: Nobody had it before, or that version is gone.
     """
     with changed_version_labels(config.base_path) as labels:
-        history = labels.get(label, [])
+        history = labels.get(version_label, [])
         on_disk = version_folders(config.base_path)
         earlier = [version for version in history[:-1] if version in on_disk]
         if not earlier:
-            raise UserError(f"No version that is still there had the label '{label}' before.")
-        labels[label] = earlier
-    _wait_until_served(config, label, earlier[-1], seconds)
+            raise UserError(
+                f"No version that is still there had the label '{version_label}' before."
+            )
+        labels[version_label] = earlier
+    _wait_until_served(config, version_label, earlier[-1], seconds)
 
 
-def remove_label(config: ModelConfig, label: str) -> None:
+def remove_label(config: ModelConfig, version_label: str) -> None:
     """Take a label away.
 
     Raises:
         UserError: The model has none of that name.
     """
-    if label not in read_version_labels(config.base_path):
-        raise UserError(f"'{config.name}' has no label '{label}'.")
-    _restore(config.base_path, label, [])
-    print(f"{config.name}: '{label}' is removed")
+    if version_label not in read_version_labels(config.base_path):
+        raise UserError(f"'{config.name}' has no label '{version_label}'.")
+    _restore(config.base_path, version_label, [])
+    print(f"{config.name}: '{version_label}' is removed")
 
 
 def prune(config: ModelConfig, *, keep: int, dry_run: bool) -> None:
@@ -101,29 +103,33 @@ def _delete(versions: Iterable[Path], base_path: Path) -> None:
         shutil.rmtree(hidden)
 
 
-def _restore(base_path: Path, label: str, history: list[int]) -> None:
+def _restore(base_path: Path, version_label: str, history: list[int]) -> None:
     with changed_version_labels(base_path) as labels:
         if history:
-            labels[label] = history
+            labels[version_label] = history
         else:
-            labels.pop(label, None)
+            labels.pop(version_label, None)
 
 
-def _wait_until_served(config: ModelConfig, label: str, version: int, seconds: float) -> None:
+def _wait_until_served(
+    config: ModelConfig, version_label: str, version: int, seconds: float
+) -> None:
     servers = [url for url in model_servers(config) if states(url, config.servable) is not None]
     if not servers:
-        print(f"{config.name}: no model server runs; '{label}' is version {version} when one does")
+        print(
+            f"{config.name}: no model server runs; '{version_label}' is version {version} when one does"
+        )
         return
     deadline = time.monotonic() + seconds
-    while not all(label_version(url, config.servable, label) == version for url in servers):
+    while not all(label_version(url, config.servable, version_label) == version for url in servers):
         _check_not_broken(config, version, servers)
         if time.monotonic() > deadline:
             raise UserError(
-                f"The model server has not given '{label}' to version {version} within {seconds:g} s; is it started"
+                f"The model server has not given '{version_label}' to version {version} within {seconds:g} s; is it started"
                 " by auto_cmd.py, or follows its model_config_file these labels by other means?"
             )
         time.sleep(_POLL_SECONDS)
-    print(f"{config.name}: '{label}' is version {version}")
+    print(f"{config.name}: '{version_label}' is version {version}")
 
 
 def _check_not_broken(config: ModelConfig, version: int, servers: list[str]) -> None:
@@ -135,14 +141,14 @@ def _check_not_broken(config: ModelConfig, version: int, servers: list[str]) -> 
             )
 
 
-def _hint_at_traffic(config: ModelConfig, label: str) -> None:
+def _hint_at_traffic(config: ModelConfig, version_label: str) -> None:
     """With one label there is nothing to share out."""
     histories = read_version_labels(config.base_path)
-    if label in config.traffic or len(histories) < 2:
+    if version_label in config.traffic or len(histories) < 2:
         return
     *settled, newest = sorted(histories, key=lambda name: histories[name][-1])
     shares = [*(f"{name} = {90 // len(settled)}" for name in settled), f"{newest} = 10"]
     print(
-        f"requests reach it with ?version_label={label}; for a share of all others write into [{config.name}]:"
+        f"requests reach it with ?version_label={version_label}; for a share of all others write into [{config.name}]:"
         f" traffic = {{ {', '.join(shares)} }}"
     )
