@@ -13,6 +13,12 @@ class ConfigError(Exception):
     """The deployment is described wrongly; the message is one sentence for the person who wrote it."""
 
 
+def nearest(name: str, names: Iterable[str], *, otherwise: str) -> str:
+    """What to say of a name that is none of these: the one that it was meant for, if one is near."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean '{near[0]}'?" if near else otherwise
+
+
 def check_keys(table: Mapping[str, Any], allowed: Iterable[str], *, where: str) -> None:
     """Refuse a key that is not allowed, naming the nearest one that is.
 
@@ -22,8 +28,7 @@ def check_keys(table: Mapping[str, Any], allowed: Iterable[str], *, where: str) 
     allowed = sorted(allowed)
     for key in table:
         if key not in allowed:
-            near = difflib.get_close_matches(key, allowed, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"allowed are {', '.join(allowed)}."
+            hint = nearest(key, allowed, otherwise=f"allowed are {', '.join(allowed)}.")
             raise ConfigError(f"{where}: unknown key '{key}'; {hint}")
 
 

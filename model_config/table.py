@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import fields
 from math import inf
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from model_config.architectures import ARCHITECTURES
-from model_config.checks import ConfigError, check_choice, check_keys
+from model_config.checks import ConfigError, check_choice, check_keys, nearest
 from model_config.labels import Label, label_list, read_labels
 from model_config.model import COLOR_MODES, CONVENTIONS, RESIZE_FILTERS, ModelConfig
 from model_config.places import PROJECT
@@ -167,8 +166,7 @@ class Table:
     def _architecture(self) -> str | None:
         name = self._text("architecture")
         if name is not None and name not in ARCHITECTURES:
-            near = difflib.get_close_matches(name, ARCHITECTURES, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else "see keras.applications for the names"
+            hint = nearest(name, ARCHITECTURES, otherwise="see keras.applications for the names")
             raise self._wrong("architecture", f"keras.applications has no class '{name}'; {hint}")
         return name
 

@@ -14,13 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from flask_server.api_keys import EVERY_MODEL, ApiKey, load_keys, new_key, save_keys
 from model_config import command_to_type
-from scripts.command_line import (
-    UserError,
-    add_models_argument,
-    pick_model,
-    read_models,
-    run,
-)
+from scripts.command_line import UserError, run
+from scripts.model_choice import add_models_argument, pick_model, read_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

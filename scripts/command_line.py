@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import difflib
 import os
 import signal
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from model_config import (
-    ARCHITECTURES,
-    PROJECT,
-    ConfigError,
-    ModelConfig,
-    load_deployment,
-    models_file,
-)
+from model_config import ConfigError
 from serving.export.versions import ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
     from types import FrameType
-
-    from model_config import Deployment
 
 
 class UserError(Exception):
@@ -64,16 +51,6 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt(number)
 
 
-def add_models_argument(parser: argparse.ArgumentParser) -> None:
-    """Offer `--models FILE`."""
-    parser.add_argument(
-        "--models",
-        type=Path,
-        metavar="FILE",
-        help="the models file (default: $MODELS_FILE, else the project's models.toml)",
-    )
-
-
 def whole_number(text: str) -> int:
     """The type of an argument that counts something."""
     if not text.isdecimal() or int(text) < 1:
@@ -84,70 +61,3 @@ def whole_number(text: str) -> int:
 def counted(number: int, noun: str) -> str:
     """`1 picture`, `2 pictures`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def read_models(path: Path | None) -> Deployment:
-    """Read the models file that `--models` named, or the default one."""
-    return load_deployment(path or models_file())
-
-
-def pick_model(deployment: Deployment, name: str) -> ModelConfig:
-    """Find a model's table.
-
-    Raises:
-        UserError: There is none of that name.
-    """
-    if name in deployment.models:
-        return deployment.models[name]
-    hint = _nearest(name, deployment.models) or f"it has {', '.join(deployment.models)}."
-    raise UserError(f"{deployment.path} has no table [{name}]; {hint}")
-
-
-def pick_model_or_class(deployment: Deployment, name: str) -> ModelConfig:
-    """Find a model's table, or take a class of `keras.applications` for a model with ImageNet's weights.
-
-    Raises:
-        UserError: It is neither.
-    """
-    if name in deployment.models:
-        return deployment.models[name]
-    if name not in ARCHITECTURES:
-        hint = _nearest(name, [*deployment.models, *ARCHITECTURES]) or "name another."
-        raise UserError(
-            f"'{name}' is neither a table of {deployment.path} nor a class of keras.applications; {hint}"
-        )
-    convention, side = ARCHITECTURES[name]
-    return ModelConfig(
-        name,
-        servable=name,
-        base_path=PROJECT,
-        architecture=name,
-        weights="imagenet",
-        preprocess=convention,
-        input_size=(side, side),
-    )
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean '{near[0]}'?" if near else ""
-
-
-@contextlib.contextmanager
-def tensorflow_chatter_hidden() -> Iterator[None]:
-    """Keep what TensorFlow's C++ prints while it is imported off the screen, unless the import fails."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    sys.stderr.flush()
-    screen = os.dup(2)
-    with tempfile.TemporaryFile() as chatter:
-        os.dup2(chatter.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            chatter.seek(0)
-            os.write(screen, chatter.read())
-            raise
-        finally:
-            os.dup2(screen, 2)
-            os.close(screen)

@@ -9,14 +9,9 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from scripts.command_line import (
-    UserError,
-    add_models_argument,
-    pick_model_or_class,
-    read_models,
-    run,
-    tensorflow_chatter_hidden,
-)
+from scripts.command_line import UserError, run
+from scripts.model_choice import add_models_argument, pick_model_or_class, read_models
+from scripts.tensorflow_chatter import tensorflow_chatter_hidden
 
 if TYPE_CHECKING:
     from model_config import Deployment, ModelConfig

@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model_config import command_to_type
-from scripts.command_line import (
-    UserError,
-    add_models_argument,
-    pick_model,
-    read_models,
-    run,
-    tensorflow_chatter_hidden,
-)
+from scripts.command_line import UserError, run
+from scripts.model_choice import add_models_argument, pick_model, read_models
+from scripts.tensorflow_chatter import tensorflow_chatter_hidden
 from scripts.weights_files import can_be_built
 from serving.export.versions import ExportError
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from scripts.command_line import add_models_argument, read_models, run
+from scripts.command_line import run
 from scripts.http_request import ask, key_header
+from scripts.model_choice import add_models_argument, read_models
 from scripts.router import HINT, add_url_argument
 from scripts.sample_image import add_top_argument, print_labels, read_image
 

@@ -10,15 +10,10 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from flask_server.decoding import top_labels
-from scripts.command_line import (
-    UserError,
-    add_models_argument,
-    pick_model,
-    read_models,
-    run,
-    tensorflow_chatter_hidden,
-)
+from scripts.command_line import UserError, run
+from scripts.model_choice import add_models_argument, pick_model, read_models
 from scripts.sample_image import add_top_argument, print_labels, read_image
+from scripts.tensorflow_chatter import tensorflow_chatter_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

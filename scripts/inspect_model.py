@@ -11,16 +11,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model_config import version_folders
 from model_config.versions import SAVED_MODEL_FILES, holds_saved_model
-from scripts.command_line import (
-    UserError,
-    add_models_argument,
-    pick_model,
-    read_models,
-    run,
-    tensorflow_chatter_hidden,
-)
+from scripts.command_line import UserError, run
+from scripts.model_choice import add_models_argument, pick_model, read_models
 from scripts.model_server import HINT
 from scripts.served_versions import served_signatures
+from scripts.tensorflow_chatter import tensorflow_chatter_hidden
 
 EPILOG = """\
 examples:

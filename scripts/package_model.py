@@ -9,7 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model_config import version_folders
-from scripts.command_line import UserError, add_models_argument, pick_model, read_models, run
+from scripts.command_line import UserError, run
+from scripts.model_choice import add_models_argument, pick_model, read_models
 from scripts.version_archive import pack, unpack
 
 

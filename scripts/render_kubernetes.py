@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model_config import PROJECT, ConfigError
-from scripts.command_line import UserError, add_models_argument, counted, read_models, run
+from scripts.command_line import UserError, counted, run
 from scripts.kubernetes.cluster import STORES, Choices, Store, plan_cluster
 from scripts.kubernetes.folders import write_manifests
 from scripts.kubernetes.router import KEYS_SECRET
+from scripts.model_choice import add_models_argument, read_models
 
 ROUTER_IMAGE = "keras-front-door/router:0.1.0"
 DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"

@@ -15,14 +15,9 @@ import numpy as np
 from flask_server.decoding import top_labels
 from flask_server.errors import RouterError
 from scripts.client_side import preprocessed
-from scripts.command_line import (
-    UserError,
-    add_models_argument,
-    pick_model,
-    read_models,
-    run,
-)
+from scripts.command_line import UserError, run
 from scripts.http_request import ask
+from scripts.model_choice import add_models_argument, pick_model, read_models
 from scripts.model_server import HINT_WITH_URL, model_server_url
 from scripts.sample_image import add_top_argument, print_labels, read_image
 from scripts.served_versions import model_url

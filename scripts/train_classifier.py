@@ -11,18 +11,12 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model_config import state_dir
-from scripts.command_line import (
-    UserError,
-    add_models_argument,
-    pick_model_or_class,
-    read_models,
-    run,
-    tensorflow_chatter_hidden,
-    whole_number,
-)
+from scripts.command_line import UserError, run, whole_number
+from scripts.model_choice import add_models_argument, pick_model_or_class, read_models
 from scripts.models_file import add_table, checked_table, path_in, write_text
 from scripts.photo_folders import find_classes
 from scripts.running_supervisor import reload_models, supervisor_process
+from scripts.tensorflow_chatter import tensorflow_chatter_hidden
 from serving.export.versions import check_can_be_written
 
 if TYPE_CHECKING:

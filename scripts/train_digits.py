@@ -8,13 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from scripts.command_line import (
-    add_models_argument,
-    pick_model,
-    read_models,
-    run,
-    tensorflow_chatter_hidden,
-)
+from scripts.command_line import run
+from scripts.model_choice import add_models_argument, pick_model, read_models
+from scripts.tensorflow_chatter import tensorflow_chatter_hidden
 from scripts.training.small_pictures import add_training_arguments, check_before_training
 
 

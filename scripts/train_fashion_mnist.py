@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from scripts.command_line import (
-    add_models_argument,
-    read_models,
-    run,
-    tensorflow_chatter_hidden,
-)
+from scripts.command_line import run
+from scripts.model_choice import add_models_argument, read_models
 from scripts.models_file import add_table, checked_table, path_in
+from scripts.tensorflow_chatter import tensorflow_chatter_hidden
 from scripts.training.small_pictures import add_training_arguments, check_before_training
 from scripts.version_archive import pack
 from serving.export.versions import check_can_be_written

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts import version_changes, version_comparison, version_table
-from scripts.command_line import add_models_argument, pick_model, read_models, run
+from scripts.command_line import run
+from scripts.model_choice import add_models_argument, pick_model, read_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,14 +15,9 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from model_config.made_from import write_record
-from scripts.command_line import (
-    UserError,
-    add_models_argument,
-    pick_model,
-    read_models,
-    run,
-    tensorflow_chatter_hidden,
-)
+from scripts.command_line import UserError, run
+from scripts.model_choice import add_models_argument, pick_model, read_models
+from scripts.tensorflow_chatter import tensorflow_chatter_hidden
 from serving.export.versions import check_can_be_written, write_version
 
 if TYPE_CHECKING:

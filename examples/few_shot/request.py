@@ -15,15 +15,9 @@ from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from scripts.command_line import (
-    UserError,
-    add_models_argument,
-    counted,
-    pick_model,
-    read_models,
-    run,
-)
+from scripts.command_line import UserError, counted, run
 from scripts.http_request import ask
+from scripts.model_choice import add_models_argument, pick_model, read_models
 from scripts.model_server import HINT_WITH_URL, model_server_url
 from scripts.sample_image import read_image
 
