@@ -258,7 +258,7 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 conn.deadline = min(conn.deadline, deadline)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM: not ready from now on; accept until the arbiter shuts the socket, or, if it does not, a little more."""
+        """SIGTERM: not ready from now on; accept until the arbiter shuts the socket, or, where it is systemd's, a little more."""
         self.method_queue.defer(self._drain, partial(super().handle_exit, sig, frame))
 
     def _drain(self, stop: Callable[[], None]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -93,14 +93,19 @@ def running(
 
 @contextlib.contextmanager
 def running_command(
-    *command: str | Path, log: Path, env: Mapping[str, str] | None = None, cwd: Path = ROOT
+    *command: str | Path,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    pass_fds: Sequence[int] = (),
 ) -> Iterator[Program]:
-    """Likewise any command, with this environment alone (default: ours)."""
+    """Likewise any command, with this environment alone (default: ours), and with these open files."""
     with log.open("ab") as sink:
         process = subprocess.Popen(
             [*map(str, command)],
             cwd=cwd,
             env=env,
+            pass_fds=pass_fds,
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
