@@ -143,6 +143,13 @@ def test_systemd_takes_every_unit(units: list[Path]) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
+def test_systemd_never_gives_a_service_up() -> None:
+    """No service has a limit of starts, which a wrong models file would reach within seconds."""
+    for file in SYSTEMD.glob("*.service"):
+        unit, _, _ = file.read_text().partition("[Service]")
+        assert "StartLimitIntervalSec=0" in unit.splitlines()
+
+
 def test_systemd_would_notice_a_wrong_unit(units: list[Path], tmp_path: Path) -> None:
     """The check above fails for a key that systemd does not know."""
     wrong = tmp_path / "wrong.service"
