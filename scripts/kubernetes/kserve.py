@@ -48,6 +48,7 @@ def _predictor(cluster: Cluster, servable: Servable) -> Manifest:
         "securityContext": workload.POD_SECURITY,
         "model": {
             "modelFormat": {"name": "tensorflow"},
+            "env": workload.MODEL_SERVER_ENVIRONMENT,
             "storageUri": cluster.choices.store.address(servable.name),
             "securityContext": workload.CONTAINER_SECURITY,
             "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},

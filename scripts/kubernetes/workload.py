@@ -22,6 +22,8 @@ POD_SECURITY = {
     "fsGroup": NOBODY,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+MODEL_SERVER_ENVIRONMENT = [{"name": "MALLOC_ARENA_MAX", "value": "2"}]
+"""With glibc's default, a model server takes nearly twice the memory; docs/performance.md measures it."""
 CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},

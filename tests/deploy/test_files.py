@@ -103,6 +103,16 @@ def test_compose_builds_files_that_are_there() -> None:
             assert (context / service["build"]["dockerfile"]).is_file()
 
 
+def test_model_servers_have_few_memory_arenas() -> None:
+    """Compose, systemd and the images give model servers the environment that the supervisor gives them."""
+    for service in COMPOSE["services"].values():
+        if service.get("profiles") == ["official"]:
+            assert service["environment"]["MALLOC_ARENA_MAX"] == "2"
+    files = ("docker/model-server.Dockerfile", "docker/serving-alone.Dockerfile")
+    for file in (*files, "systemd/keras-front-door-model-server@.service"):
+        assert "MALLOC_ARENA_MAX=2" in (ROOT / "deploy" / file).read_text()
+
+
 def test_heroku_yml_has_the_documented_shape() -> None:
     """Only sections and keys that Heroku describes, and a Dockerfile that exists."""
     document = yaml.safe_load((ROOT / "heroku.yml").read_text())
