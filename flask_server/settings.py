@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Network = IPv4Network | IPv6Network
 # Without AVIF, whose decoder heeds no limit but its own: docs/configuration.md, Images.
 IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+_THREADS_BESIDE_MODELS = 32
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 _FLAGS = {"host": "--host", "port": "--port", "models_file": "--models"}
@@ -134,8 +135,12 @@ class Settings:
         default=min(_processors(), 2),
         metadata=_told(_whole, "processes that answer requests"),
     )
-    threads: int = field(
-        default=64, metadata=_told(_whole, "requests that one process answers at once")
+    threads: int | None = field(
+        default=None,
+        metadata=_told(
+            _whole,
+            "requests that one process answers at once (default: what all models may hold, and 32)",
+        ),
     )
     log_level: str = field(
         default="info", metadata=_told(_log_level, "the least important lines that are logged")
@@ -234,6 +239,11 @@ class Settings:
     def tls(self) -> bool:
         """Whether HTTPS is served."""
         return self.tls_certificate is not None
+
+    def threads_for(self, models: int) -> int:
+        """How many threads a process has that serves so many models: none of them can keep the others from theirs."""
+        each = self.model_concurrency + self.model_queue
+        return self.threads or models * each + _THREADS_BESIDE_MODELS
 
     @property
     def address(self) -> str:

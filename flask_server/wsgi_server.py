@@ -94,7 +94,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load_config(self) -> None:
         """Translate our settings into gunicorn's."""
-        for name, value in _gunicorn_settings(self.settings).items():
+        models = len(self.app.extensions["router"].models)
+        for name, value in _gunicorn_settings(self.settings, models).items():
             self.cfg.set(name, value)
 
     def wsgi(self) -> Flask:
@@ -140,12 +141,13 @@ class RouterArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         super().stop(graceful)
 
 
-def _gunicorn_settings(settings: Settings) -> dict[str, Any]:
+def _gunicorn_settings(settings: Settings, models: int) -> dict[str, Any]:
+    threads = settings.threads_for(models)
     return {
         "bind": settings.address,
         "workers": settings.workers,
         "worker_class": RouterWorker,
-        "threads": settings.threads,
+        "threads": threads,
         "preload_app": True,
         "logger_class": QuietLogger,
         "keepalive": math.ceil(settings.keep_alive),
@@ -157,7 +159,7 @@ def _gunicorn_settings(settings: Settings) -> dict[str, Any]:
         "control_socket_disable": True,
         "when_ready": _announce,
         "child_exit": _forget_worker,
-        "worker_connections": _most_connections(settings.threads),
+        "worker_connections": _most_connections(threads),
     }
 
 

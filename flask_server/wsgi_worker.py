@@ -31,7 +31,7 @@ from flask_server.served_app import reread_app
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
     from types import FrameType
 
     from flask import Flask
@@ -67,6 +67,7 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """Gunicorn's threaded worker, with a limit on receiving, our errors, and a reload in place."""
 
     wsgi: Flask
+    tpool: ThreadPoolExecutor
     SIGNALS: ClassVar = [one for one in ThreadWorker.SIGNALS if one != signal.SIGHUP]
 
     def __init__(self, *arguments: object) -> None:
@@ -276,6 +277,13 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if fresh is not None:
             stale, self.wsgi = self.wsgi, fresh
             stale.extensions["router"].close()
+            self._hire(len(fresh.extensions["router"].models))
+
+    def _hire(self, models: int) -> None:
+        """Have as many threads as so many models need; requests that the old ones have go on to their end."""
+        self.cfg.set("threads", self.app.settings.threads_for(models))
+        old, self.tpool = self.tpool, self.get_thread_pool()
+        old.shutdown(wait=False)
 
 
 def _raw_response(status: int, detail: str) -> bytes:

@@ -41,9 +41,9 @@ class Router:
                     received += more
             return received
 
-    def predict(self, path: str = PATH) -> int:
+    def predict(self, path: str = PATH, *, seconds: float = 10) -> int:
         """Ask for a prediction; the status of the answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         with contextlib.closing(connection):
             connection.request("POST", path, RED, {"Content-Type": "image/png"})
             return connection.getresponse().status

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.flask_server.toy_model_server import ToyModelServer
 
-COUNT = int(os.environ.get("MUTATIONS", "400"))
+COUNT = int(os.environ.get("MUTATIONS", "4000"))
 PATH = "/colours/predict/"
 # What may be answered: labels, or a failure of whoever sent it.
 EXPECTED = {200, 400, 413}

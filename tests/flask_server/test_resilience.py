@@ -1,11 +1,10 @@
-"""Model servers that die and models that are slow, under load; KILLS=10 kills more often."""
+"""Model servers that die and models that are slow, under load; KILLS=100 kills more often."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import statistics
 import threading
 import time
 from pathlib import Path
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("KILLS", "2"))
-SLOW_CLIENTS = 50
+KILLS = int(os.environ.get("KILLS", "10"))
+SLOW_MODELS = ("slow", "slower", "slowest")
+PLACES = 32
 TOY = Path(__file__).with_name("toy_model_server.py")
 
 
@@ -38,20 +38,20 @@ def toy_process(port: int, log: Path, *arguments: str) -> Iterator[Program]:
 
 
 @contextlib.contextmanager
-def load(router: Router, path: str, clients: int) -> Iterator[list[tuple[int, float]]]:
-    """Clients that ask without a pause while the block runs; status and seconds of each answer."""
+def load(router: Router, *paths: str, clients: int) -> Iterator[list[tuple[int, float]]]:
+    """So many clients of each path that ask without a pause while the block runs; status and seconds of each answer."""
     answers: list[tuple[int, float]] = []
     stop = threading.Event()
 
-    def ask() -> None:
+    def ask(path: str) -> None:
         while not stop.is_set():
             begun = time.monotonic()
-            status = router.predict(path)
+            status = router.predict(path, seconds=30)
             answers.append((status, time.monotonic() - begun))
             if status != 200:
                 stop.wait(0.05)
 
-    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    threads = [threading.Thread(target=ask, args=(path,)) for path in paths * clients]
     for thread in threads:
         thread.start()
     try:
@@ -94,46 +94,50 @@ def test_two_replicas_killed_in_turn(tmp_path: Path) -> None:
 
 def test_only_replica_killed(tmp_path: Path) -> None:
     """With one replica, killed and started again, there are only 503s, quickly, and recovery without help."""
-    port, log = free_port(), tmp_path / "toy.log"
-    with (
-        started(tmp_path, table("colours", port), LOG_LEVEL="warning") as router,
-        contextlib.ExitStack() as stack,
-    ):
+    port = free_port()
+    with started(tmp_path, table("colours", port), LOG_LEVEL="warning") as router:
         for _ in range(KILLS):
-            replica = stack.enter_context(toy_process(port, log))
-            wait_until(lambda: router.predict() == 200, seconds=5, what="it recovers")
-            with load(router, "/colours/predict/", clients=2) as answers:
-                time.sleep(0.2)
-                kill(replica)
-                time.sleep(0.3)
-            assert {status for status, _ in answers} == {200, 503}
-            assert statistics.median(spent for status, spent in answers if status == 503) < 0.1
+            # A busy machine may keep any answer waiting, but not three times.
+            assert any(slowest_refusal(router, port, tmp_path) < 0.1 for _ in range(3))
 
 
-def test_slow_model_does_not_starve_a_fast_one(tmp_path: Path) -> None:
-    """While one model is slow and saturated, another answers as ever; the slow one turns away what is too much."""
-    slow, fast, log = free_port(), free_port(), tmp_path / "toy.log"
-    models = table("slow", slow) + table("fast", fast)
-    with (
-        toy_process(slow, log, "--delay", "1"),
-        toy_process(fast, log),
-        started(tmp_path, models, LOG_LEVEL="warning", DRAIN_SECONDS="0") as router,
-    ):
-        statuses: list[int] = []
-        threads = [
-            threading.Thread(target=lambda: statuses.append(router.predict("/slow/predict/")))
-            for _ in range(SLOW_CLIENTS)
-        ]
-        for thread in threads:
-            thread.start()
-        wait_until(
-            lambda: len(statuses) >= SLOW_CLIENTS - 32, seconds=4, what="32 are in, the rest is out"
-        )
-        assert set(statuses) == {503}
-        with load(router, "/fast/predict/", clients=2) as answers:
-            time.sleep(0.5)
-        assert {status for status, _ in answers} == {200}
-        assert sorted(spent for _, spent in answers)[len(answers) * 95 // 100] < 0.5
-        for thread in threads:
-            thread.join()
-        assert sorted(statuses) == [200] * 32 + [503] * (SLOW_CLIENTS - 32)
+def slowest_refusal(router: Router, port: int, folder: Path) -> float:
+    """Start the only replica and kill it under load; the seconds of the slowest 503."""
+    with toy_process(port, folder / "toy.log") as replica:
+        wait_until(lambda: router.predict() == 200, seconds=5, what="it recovers")
+        with load(router, "/colours/predict/", clients=2) as answers:
+            time.sleep(0.2)
+            kill(replica)
+            time.sleep(0.3)
+    assert {status for status, _ in answers} == {200, 503}
+    return max(spent for status, spent in answers if status == 503)
+
+
+def test_slow_models_do_not_starve_a_fast_one(tmp_path: Path) -> None:
+    """While others answer in 5 s and are saturated, a model's p95 stays within 1.3 times that of an idle router."""
+    slow, fast = free_port(), free_port()
+    tables = [table("fast", fast), *(table(name, slow) for name in SLOW_MODELS)]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(toy_process(slow, tmp_path / "slow.log", "--delay", "5"))
+        stack.enter_context(toy_process(fast, tmp_path / "fast.log"))
+        for folder in ("idle", "busy"):
+            (tmp_path / folder).mkdir()
+        env = {"LOG_LEVEL": "warning", "DRAIN_SECONDS": "0"}
+        idle = stack.enter_context(started(tmp_path / "idle", tables[0], **env))
+        busy = stack.enter_context(started(tmp_path / "busy", "\n".join(tables), **env))
+        paths = [f"/{name}/predict/" for name in SLOW_MODELS]
+        crowd = stack.enter_context(load(busy, *paths, clients=PLACES + 1))
+        wait_until(lambda: len(crowd) > 2, seconds=4, what="every slow model turns somebody away")
+        # Side by side, for what else runs on this machine counts for both; the clock's grain for small times.
+        pairs = [(p95(busy), p95(idle)) for _ in range(3)]
+        assert any(loaded < 1.3 * unloaded + 0.002 for loaded, unloaded in pairs), pairs
+    assert {status for status, _ in crowd} == {200, 503}
+    assert max(spent for status, spent in crowd if status == 503) < 5
+
+
+def p95(router: Router) -> float:
+    """The seconds within which 95 of 100 predictions of the fast model are answered."""
+    with load(router, "/fast/predict/", clients=2) as answers:
+        time.sleep(0.5)
+    assert {status for status, _ in answers} == {200}
+    return sorted(spent for _, spent in answers)[len(answers) * 95 // 100]
