@@ -66,9 +66,9 @@ class Child:
         return self.command.name
 
     @property
-    def pid(self) -> int | None:
-        """Its process id while it runs."""
-        return self._process.pid if self._process and self._process.poll() is None else None
+    def is_running(self) -> bool:
+        """Whether its process is there and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def exit_status(self) -> int | None:
@@ -91,7 +91,7 @@ class Child:
                 self.name,
                 f"cannot be started ({error}); it is tried again in {START_AGAIN_SECONDS:g} s",
             )
-            self.stop(seconds=0)
+            self.end()
             self.restart_at = time.monotonic() + START_AGAIN_SECONDS
 
     def start_when_due(self) -> None:
@@ -137,17 +137,13 @@ class Child:
 
     def signal(self, number: signals.Signals) -> None:
         """Send a signal to the process itself; nothing happens if it has ended."""
-        if self._process and self._process.poll() is None:
+        if self._process:
             self._process.send_signal(number)
 
-    def stop(self, *, seconds: float) -> None:
-        """Ask it to end, wait, and kill its whole group when time is up."""
+    def end(self) -> None:
+        """Kill it and its group, whatever is left of them, and hear its last lines; it is not started again."""
         self.restart_at = None
-        self.signal(signals.SIGTERM)
-        if self._process:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=seconds)
-            self._end_group()
+        self._end_group()
         if self._pump:
             self._pump.join(timeout=2)
 

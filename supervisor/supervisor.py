@@ -304,9 +304,11 @@ class Supervisor:
                 self._retired.append(child)
             self._configs.pop(url, None)
             self._reserved.pop(url).close()
-        self._wait_until(lambda: not any(map(_runs, self._retired)), _patience(self._retired))
+        self._wait_until(
+            lambda: not any(child.is_running for child in self._retired), _patience(self._retired)
+        )
         while self._retired:
-            self._retired.pop().stop(seconds=0)
+            self._retired.pop().end()
 
     # -- stopping ----------------------------------------------------------------------------------------------
 
@@ -324,15 +326,11 @@ class Supervisor:
         deadline = time.monotonic() + _patience(children)
         for child in children:
             child.signal(signal.SIGTERM)
-        while any(map(_runs, children)) and time.monotonic() < deadline:
+        while any(child.is_running for child in children) and time.monotonic() < deadline:
             if isinstance(self._wishes.next(TICK_SECONDS), Stop):
                 break
         for child in children:
-            child.stop(seconds=0)
-
-
-def _runs(child: Child) -> bool:
-    return child.pid is not None
+            child.end()
 
 
 def _patience(children: Iterable[Child]) -> float:

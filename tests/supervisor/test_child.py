@@ -61,7 +61,7 @@ def test_lines_are_prefixed_and_logged(
     child = child_of(console, "import os; print('first'); print(os.environ['COLOR'])", "tiny")
     child.start()
     wait_for_end(child)
-    child.stop(seconds=1)
+    child.end()
     console.close()
     assert stream.getvalue() == "tiny     │ first\ntiny     │ red\n"
     assert (tmp_path / "logs" / "tiny.log").read_text() == "first\nred\n"
@@ -95,7 +95,7 @@ def test_progress_bars_become_their_last_state(console: Console, stream: io.Stri
     child = child_of(console, r"print('10 %\r90 %\r100 %')")
     child.start()
     wait_for_end(child)
-    child.stop(seconds=1)
+    child.end()
     console.close()
     assert stream.getvalue().endswith("│ 100 %\n")
 
@@ -142,23 +142,16 @@ def test_a_child_that_says_it_never_will_run_is_given_up_at_once(console: Consol
     assert again.restart_at is not None
 
 
-def test_stop_kills_what_ignores_sigterm(console: Console) -> None:
-    """A child that ignores SIGTERM is killed when the patience is over."""
+def test_the_end_comes_to_what_ignores_sigterm(console: Console, stream: io.StringIO) -> None:
+    """A child that is deaf to SIGTERM is killed, and its status tells it."""
     script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
     child = child_of(console, script)
     child.start()
-    wait_until(
-        lambda: child.last_words() == "deaf" if child.pid is None else _said(child),
-        seconds=10,
-        what="it runs",
-    )
-    child.stop(seconds=0.2)
+    wait_until(lambda: "deaf" in stream.getvalue(), seconds=10, what="it runs")
+    child.signal(signal.SIGTERM)
+    child.end()
     console.close()
     assert child.exit_status == -signal.SIGKILL
-
-
-def _said(child: Child) -> bool:
-    return "deaf" in child._last_lines
 
 
 def test_bury_removes_the_rest_of_the_group(console: Console, tmp_path: Path) -> None:
@@ -200,13 +193,13 @@ def test_what_cannot_be_started_now_is_started_later(
         start = "__init__" if what is subprocess.Popen else "start"
         without_room.setattr(what, start, _raising(error))
         child.start()
-    assert child.pid is None
+    assert not child.is_running
     assert not child.has_ended
     assert f"cannot be started ({error}); it is tried again" in stream.getvalue()
     child.start_when_due()
     wait_for_end(child)
     assert child.last_words() == "here"
-    child.stop(seconds=0)
+    child.end()
     console.close()
 
 
@@ -227,7 +220,7 @@ def test_a_buried_process_is_never_signalled_again(
     child.bury()
     killed: list[int] = []
     monkeypatch.setattr(os, "killpg", lambda pid, _: killed.append(pid))
-    child.stop(seconds=0)
+    child.end()
     console.close()
     assert killed == []
     assert child.exit_status == 3

@@ -95,7 +95,7 @@ def test_stopping_is_heard_while_a_model_server_is_retired(
     supervisor._wishes._queue.put(Stop(0))
     with pytest.raises(Stop):
         supervisor._retire([url])
-    assert child.pid is not None
+    assert child.is_running
     supervisor._stop_all()
     assert child.exit_status == 7
 
