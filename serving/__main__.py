@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 from importlib.metadata import version
@@ -16,6 +17,9 @@ EXIT_FAILED_TO_START = 255
 
 def main() -> int:
     """Run until told to stop; return the exit status."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # while it starts, Ctrl-C ends it without a traceback
     flags = parse_flags(sys.argv[1:])
     if flags.version:
         sys.stdout.write(

@@ -189,12 +189,14 @@ class Server:
             logger.error("the model config stays as it was: %s", error.message)
 
     def _listen_to_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:  # as others keep it for SIGHUP
+            signal.signal(signal.SIGTERM, self._on_signal)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """Ask for an orderly stop; the second time, stop at once."""
-        signal.signal(number, lambda again, _: os._exit(128 + again))
+        """Ask for an orderly stop. A second Ctrl-C stops at once; SIGTERM some platforms send several times."""
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, lambda again, _: os._exit(128 + again))
         self._stop.put(signal.Signals(number).name)
 
 

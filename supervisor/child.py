@@ -36,6 +36,8 @@ class Command:
     name: str
     arguments: tuple[str, ...]
     env: Mapping[str, str]
+    stop_signal: signals.Signals = signals.SIGTERM
+    """What asks it to end. If it is another one, it ignores SIGTERM, which a platform may send to all at once."""
     stop_seconds: float = 1.0
     """How long it may take to end when it is asked to."""
     hopeless_status: int | None = None
@@ -101,8 +103,9 @@ class Child:
 
     def _start(self) -> None:
         """Start the process in a group of its own, so that a Ctrl-C of the terminal reaches only us."""
+        tether = (sys.executable, str(TETHER), str(os.getpid()), str(int(self.command.stop_signal)))
         self._process = subprocess.Popen(  # noqa: S603 - commands are made by plan.py, never by a shell
-            [sys.executable, str(TETHER), str(os.getpid()), *self.command.arguments],
+            [*tether, *self.command.arguments],
             cwd=PROJECT,
             env={**os.environ, **self.command.env, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
@@ -139,6 +142,10 @@ class Child:
         """Send a signal to the process itself; nothing happens if it has ended."""
         if self._process:
             self._process.send_signal(number)
+
+    def ask_to_end(self) -> None:
+        """Let it finish what it has, and end; nothing waits for that here."""
+        self.signal(self.command.stop_signal)
 
     def end(self) -> None:
         """Kill it and its group, whatever is left of them, and hear its last lines; it is not started again."""

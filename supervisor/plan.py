@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -177,6 +178,7 @@ def server_command(server: ServerPlan, options: Options, config_file: Path) -> C
         # With glibc's default, every thread that runs a model keeps its buffers to itself: 2.0 GB for MobileNetV2
         # after 42 requests of 16 clients, 1.1 GB with two arenas.
         env={"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2")},
+        stop_signal=signal.SIGINT,  # after the router, which needs it: not when a SIGTERM goes to all
         stop_seconds=server.timeout_seconds + STOP_MARGIN_SECONDS,
     )
 

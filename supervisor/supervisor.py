@@ -300,7 +300,7 @@ class Supervisor:
         """Stop the model servers that no model needs any more; requests that are still there may finish."""
         for url in urls:
             if child := self._servers.pop(url, None):
-                child.signal(signal.SIGTERM)
+                child.ask_to_end()
                 self._retired.append(child)
             self._configs.pop(url, None)
             self._reserved.pop(url).close()
@@ -322,12 +322,13 @@ class Supervisor:
         self._console.say("all stopped")
 
     def _stop_children(self, children: list[Child]) -> None:
-        """Ask all of them at once, then wait for each; a second wish to stop ends the patience."""
+        """Ask all of them at once, then wait for each; a person's second wish to stop ends the patience."""
         deadline = time.monotonic() + _patience(children)
         for child in children:
-            child.signal(signal.SIGTERM)
+            child.ask_to_end()
         while any(child.is_running for child in children) and time.monotonic() < deadline:
-            if isinstance(self._wishes.next(TICK_SECONDS), Stop):
+            wish = self._wishes.next(TICK_SECONDS)
+            if isinstance(wish, Stop) and wish.is_a_persons:
                 break
         for child in children:
             child.end()

@@ -32,6 +32,11 @@ class Stop(Exception):
         super().__init__(status)
         self.status = status
 
+    @property
+    def is_a_persons(self) -> bool:
+        """Whether a second one is impatience. SIGTERM comes from platforms, and from some of them several times."""
+        return self.status != STOPPING[signal.SIGTERM]
+
 
 class Reload:
     """Somebody wants the models file read again."""

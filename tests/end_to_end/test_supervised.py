@@ -176,6 +176,39 @@ def test_signals_stop_everything(digits: Deployed, number: signal.Signals) -> No
     assert "all stopped" in digits.program.output()
 
 
+def test_a_sigterm_to_all_costs_no_request(digits: Deployed) -> None:
+    """What is being uploaded is answered although every process is told SIGTERM, and all are told again."""
+    photo = SEVEN.read_bytes()
+    host, port = digits.url.removeprefix("http://").split(":")
+    head = f"POST /digits/predict/ HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/png\r\n"
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(f"{head}Content-Length: {len(photo)}\r\n\r\n".encode() + photo[:50])
+        _send_all(digits, signal.SIGTERM)
+        wait_until(lambda: _is_closed(host, int(port)), seconds=20, what="the router takes no more")
+        _send_all(digits, signal.SIGTERM)
+        client.sendall(photo[50:])
+        answer = client.makefile("rb").read().decode()
+    assert answer.startswith("HTTP/1.1 200 "), answer
+    assert "seven" in answer
+    assert digits.program.process.wait(timeout=40) == 128 + signal.SIGTERM
+    assert "all stopped" in digits.program.output()
+
+
+def _send_all(it: Deployed, number: signal.Signals) -> None:
+    """As Heroku does it: to each process by itself, in any order."""
+    for pid in (*it.children(), it.program.process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _is_closed(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return True
+    return False
+
+
 def test_no_orphan_is_left(digits: Deployed) -> None:
     """Not even kill -9 of the supervisor leaves a process behind."""
     children = digits.children()

@@ -142,6 +142,23 @@ def test_a_child_that_says_it_never_will_run_is_given_up_at_once(console: Consol
     assert again.restart_at is not None
 
 
+def test_a_child_that_is_asked_by_another_signal_ignores_sigterm(
+    console: Console, stream: io.StringIO
+) -> None:
+    """Whoever is to outlast the others goes on when a platform sends SIGTERM to every process."""
+    script = "print('here', flush=True); import time; time.sleep(60)"
+    arguments = (sys.executable, "-c", script)
+    child = Child(Command("child", arguments, {}, stop_signal=signal.SIGINT), console)
+    child.start()
+    wait_until(lambda: "here" in stream.getvalue(), seconds=10, what="it runs")
+    child.signal(signal.SIGTERM)
+    child.ask_to_end()
+    wait_for_end(child)
+    child.end()
+    console.close()
+    assert child.exit_status == -signal.SIGINT
+
+
 def test_the_end_comes_to_what_ignores_sigterm(console: Console, stream: io.StringIO) -> None:
     """A child that is deaf to SIGTERM is killed, and its status tells it."""
     script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
@@ -240,7 +257,7 @@ def test_a_tethered_program_ends_with_its_parent(tmp_path: Path) -> None:
     inner = f"import os, pathlib, time; pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid())); time.sleep(60)"
     outer = (
         "import os, subprocess, sys, time\n"
-        f"subprocess.Popen([sys.executable, {str(TETHER)!r}, str(os.getpid()), sys.executable, '-c', {inner!r}])\n"
+        f"subprocess.Popen([sys.executable, {str(TETHER)!r}, str(os.getpid()), '15', sys.executable, '-c', {inner!r}])\n"
         "time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", outer]) as parent:
