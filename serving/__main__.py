@@ -37,7 +37,7 @@ def main() -> int:
     try:
         Server(flags).run()
     except ServingError as error:
-        sys.stderr.write(f"Failed to start server. Error: {error.status_text()}\n")
+        sys.stdout.write(f"Failed to start server. Error: {error.status_text()}\n")
         return EXIT_FAILED_TO_START
     return 0
 

@@ -137,17 +137,34 @@ def _refuse_duplicates(names: Sequence[str]) -> None:
 def _model(item: ModelConfig) -> ServedModel:
     if not item.name:
         raise InvalidArgument("A model in the config list has no name.")
-    if item.model_platform != _PLATFORM and item.model_type != 1:
-        raise InvalidArgument(
-            f"Model {item.name} has the model_platform {item.model_platform!r}; "
-            f'it must be "{_PLATFORM}".'
-        )
+    _check_platform(item)
     return ServedModel(
         item.name,
         _base_path(item.name, item.base_path),
         _policy(item.model_version_policy),
         dict(item.version_labels),
     )
+
+
+def _check_platform(item: ModelConfig) -> None:
+    if item.model_type and item.model_platform:
+        raise InvalidArgument(
+            "Illegal setting both ModelServerConfig::model_type (deprecated) "
+            f"and ModelServerConfig::model_platform. (Model {item.name})"
+        )
+    if item.model_type > 1:
+        raise InvalidArgument(
+            f"ModelServerConfig::model_type choice {item.model_type} not supported."
+        )
+    if not item.model_type and not item.model_platform:
+        raise InvalidArgument(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) "
+            f'nor ModelServerConfig::model_platform. (Model {item.name}: write "{_PLATFORM}")'
+        )
+    if item.model_platform not in ("", _PLATFORM):
+        raise InvalidArgument(
+            f"Model {item.name} requests unsupported platform {item.model_platform}"
+        )
 
 
 def _base_path(name: str, text: str) -> Path:

@@ -46,6 +46,8 @@ class Flags:
     )
     rest_api_enable_cors_support: bool = _flag(False, "let web pages of every origin call")
     grpc_max_threads: int = _flag(4 * _CPUS, "requests of the gRPC API answered at once")
+    grpc_socket_path: str = _flag("", "path of a UNIX socket for the gRPC API, beside the port")
+    grpc_channel_arguments: str = _flag("", "gRPC's own settings: name=value,name=value")
     enable_grpc_healthcheck_service: bool = _flag(False, "serve gRPC's health service")
     model_name: str = _flag("default", "name of the one model")
     model_base_path: str = _flag("", "folder of the one model's version folders; absolute")
@@ -76,7 +78,9 @@ class Flags:
     enable_signature_method_name_check: bool = _flag(
         False, "classify, regress and predict only signatures made for it"
     )
-    tensorflow_session_parallelism: int = _flag(0, "threads of a session; 0 is one a CPU")
+    tensorflow_session_parallelism: int = _flag(
+        0, "threads of a session, unless one of the next two is set; 0 is one a CPU"
+    )
     tensorflow_intra_op_parallelism: int = _flag(0, "threads within an operation, likewise")
     tensorflow_inter_op_parallelism: int = _flag(0, "operations at once, likewise")
     tensorflow_session_config_file: str = _flag("", "text ConfigProto for the sessions")
@@ -84,8 +88,6 @@ class Flags:
         30.0, "after SIGTERM, how long running requests may take to finish (ours)"
     )
     version: bool = _flag(False, "print the version and exit")
-    grpc_socket_path: str = _ignored("")
-    grpc_channel_arguments: str = _ignored("")
     ssl_config_file: str = _ignored("")
     platform_config_file: str = _ignored("")
     per_process_gpu_memory_fraction: float = _ignored(0.0)
@@ -99,6 +101,9 @@ class Flags:
     num_tflite_interpreters: int = _ignored(1)
     enable_serialization_as_tensor_content: bool = _ignored(False)
     thread_pool_factory_config_file: str = _ignored("")
+    xla_cpu_compilation_enabled: bool = _ignored(False)
+    xla_gpu_compilation_enabled: bool = _ignored(False)
+    use_alts_credentials: bool = _ignored(False)
     tensorflow_use_multiple_threads: bool = _ignored(False)
     mixed_precision: str = _ignored("")
     skip_initialize_tpu: bool = _ignored(False)
@@ -129,8 +134,8 @@ def parse_flags(arguments: Sequence[str]) -> Flags:
         _add(parser, item)
     known, unknown = parser.parse_known_args(arguments)
     if unknown:
-        print(f"unknown argument: {unknown[0]}", file=sys.stderr)  # as it is
-        parser.print_usage(sys.stderr)
+        print(f"unknown argument: {unknown[0]}")  # as it is
+        parser.print_usage(sys.stdout)
     return Flags(**vars(known))
 
 

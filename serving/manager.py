@@ -136,9 +136,9 @@ class Manager:
                 timeout_seconds,
             )
             if failures := self._failures(names):
+                what = "model(s)" if self._has_started else "servable(s)"
                 raise ServingError(
-                    f"{len(failures)} servable(s) did not become available: "
-                    f"{{{', '.join(failures)}}}"
+                    f"{len(failures)} {what} did not become available: {{{''.join(failures)}}}"
                 )
             self._has_started = self._has_started or not self._pending()
             return not self._pending(names)
@@ -181,7 +181,7 @@ class Manager:
             if self._options.allow_labels_for_unavailable and known.get(label, number) == number:
                 continue
             raise FailedPrecondition(
-                f"Request to assign label {label} to version {number} of model {model.name}, "
+                f"Request to assign label to version {number} of model {model.name}, "
                 "which is not currently available for inference"
             )
 
@@ -223,7 +223,7 @@ class Manager:
 
     def _failures(self, names: set[str] | None) -> list[str]:
         return [
-            f"{{{{Name: {name}, Version: {v.number}}} due to error: {v.error.status_text()}}}"
+            f"{{{{name: {name} version: {v.number}}} due to error: {v.error.status_text()}}}, "
             for name in self._pending(names)
             for v in self._versions.get(name, {}).values()
             if v.state is State.END and v.error is not None

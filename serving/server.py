@@ -142,27 +142,26 @@ class Server:
 
     def _open_grpc_api(self) -> GrpcServer | None:
         flags = self._flags
-        if not flags.port:
+        addresses = _grpc_addresses(flags)
+        if not addresses:
             return None
         # gRPC is large, and most installations have it switched off.
         from serving.grpc_api import ModelService, PredictionService  # noqa: PLC0415
-        from serving.grpc_server import GrpcServer  # noqa: PLC0415
+        from serving.grpc_server import GrpcOptions, GrpcServer  # noqa: PLC0415
 
         prediction = PredictionService(
             self._manager,
             self._metrics,
             check_method_names=flags.enable_signature_method_name_check,
         )
-        address = host_and_port(flags.rest_api_host.replace("*", "::"), flags.port)
-        grpc = GrpcServer(
-            prediction,
-            ModelService(self._manager),
-            address,
+        options = GrpcOptions(
             flags.grpc_max_threads,
-            serves_health=flags.enable_grpc_healthcheck_service,
+            flags.enable_grpc_healthcheck_service,
+            flags.grpc_channel_arguments,
         )
+        grpc = GrpcServer(prediction, ModelService(self._manager), addresses, options)
         grpc.start()
-        logger.info("the gRPC API answers on %s", address)
+        logger.info("the gRPC API answers on %s", " and ".join(addresses))
         return grpc
 
     def _is_told_to_stop(self, wait_seconds: float) -> bool:
@@ -219,16 +218,26 @@ def _check(flags: Flags) -> None:
         raise InvalidArgument(
             f"--port and --rest_api_port are both {flags.port}; give each a port of its own."
         )
-    if not flags.port and not flags.rest_api_port:
+    if not flags.rest_api_port and not _grpc_addresses(flags):
         raise InvalidArgument("--port and --rest_api_port are both 0; give one of them a port.")
-    threads = (flags.tensorflow_intra_op_parallelism, flags.tensorflow_inter_op_parallelism)
-    if flags.tensorflow_session_parallelism and any(threads):
+    if all(n > 0 for n in (flags.tensorflow_session_parallelism, *_parallelism_apart(flags))):
         raise InvalidArgument(
-            "--tensorflow_session_parallelism sets what --tensorflow_intra_op_parallelism and "
-            "--tensorflow_inter_op_parallelism set one by one; give it, or them."
+            "Either configure server_options.tensorflow_session_parallelism or "
+            "(server_options.tensorflow_intra_op_parallelism, "
+            "server_options.tensorflow_inter_op_parallelism) separately. You cannot configure all."
         )
     for name in flags.without_effect():
         logger.warning("--%s has no effect here", name)
+
+
+def _grpc_addresses(flags: Flags) -> list[str]:
+    host = flags.rest_api_host.replace("*", "::")
+    port = [host_and_port(host, flags.port)] if flags.port else []
+    return [*port, f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else port
+
+
+def _parallelism_apart(flags: Flags) -> tuple[int, int]:
+    return flags.tensorflow_intra_op_parallelism, flags.tensorflow_inter_op_parallelism
 
 
 def _session_options(flags: Flags) -> SessionOptions:
@@ -237,13 +246,9 @@ def _session_options(flags: Flags) -> SessionOptions:
         from tensorflow.core.protobuf import config_pb2  # noqa: PLC0415  # only who needs it waits
 
         config = parse_text_file(flags.tensorflow_session_config_file, config_pb2.ConfigProto())
-    both = flags.tensorflow_session_parallelism
-    return SessionOptions(
-        tuple(flags.saved_model_tags.split(",")),
-        both or flags.tensorflow_intra_op_parallelism,
-        both or flags.tensorflow_inter_op_parallelism,
-        config,
-    )
+    both, apart = flags.tensorflow_session_parallelism, _parallelism_apart(flags)
+    intra, inter = apart if any(n > 0 for n in apart) else (both, both)
+    return SessionOptions(tuple(flags.saved_model_tags.split(",")), intra, inter, config)
 
 
 def _load_options(flags: Flags) -> LoadOptions:

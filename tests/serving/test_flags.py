@@ -78,7 +78,7 @@ def test_flags_without_effect_are_known_by_name() -> None:
 def test_an_unknown_flag_prints_the_usage_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     """As the real server, it is not stopped by a flag that it does not know."""
     assert parse_flags(["--no_such_flag=1", "--port=9"]).port == 9
-    said = capsys.readouterr().err
+    said = capsys.readouterr().out
     assert "unknown argument: --no_such_flag=1" in said
     assert "usage:" in said
 

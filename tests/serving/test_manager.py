@@ -225,7 +225,10 @@ def test_a_model_that_cannot_start_says_why(
     loader.broken.add(1)
     add_version(tmp_path, 1)
     manager.poll()
-    with pytest.raises(ServingError, match=r"Name: m, Version: 1.*NOT_FOUND: nothing to load"):
+    with pytest.raises(
+        ServingError,
+        match=r"{{{name: m version: 1} due to error: NOT_FOUND: nothing to load in 1}, }",
+    ):
         manager.wait_until_available(10)
 
 

@@ -112,7 +112,7 @@ def _save_slow_model(path: Path) -> None:
 
 
 def failing(*flags: str, env: Mapping[str, str] = {}) -> str:
-    """Start the server where it cannot start; return what it says, and check the status."""
+    """Start the server where it cannot start; return what it says, and check the status and where it says why."""
     done = subprocess.run(
         [sys.executable, "-m", "serving", "--port=0", "--rest_api_port=1", *flags],
         cwd=ROOT,
@@ -123,7 +123,8 @@ def failing(*flags: str, env: Mapping[str, str] = {}) -> str:
         check=False,
     )
     assert done.returncode == 255, done.stderr
-    return done.stderr
+    assert "Failed to start server. Error: " in done.stdout  # as with the real server
+    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,10 @@ def failing(*flags: str, env: Mapping[str, str] = {}) -> str:
         ("", "has no model_config_list"),
         ("garbage", "Invalid protobuf file"),
         ('model_config_list { config { name: "m" base_path: "rel" model_platform: "tensorflow" } }', "Expected model m to have an absolute path"),
-        ('model_config_list { config { name: "m" base_path: "/x" } }', "model_platform"),
+        ('model_config_list { config { name: "m" base_path: "/x" } }', "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform. (Model m"),
+        ('model_config_list { config { name: "m" base_path: "/x" model_type: TENSORFLOW model_platform: "tensorflow" } }', "Illegal setting both"),
+        ('model_config_list { config { name: "m" base_path: "/x" model_type: OTHER } }', "model_type choice 2 not supported"),
+        ('model_config_list { config { name: "m" base_path: "/x" model_platform: "caffe" } }', "Model m requests unsupported platform caffe"),
         ('model_config_list { config { name: "m" base_path: "gs://x" model_platform: "tensorflow" } }', "only folders of this machine"),
     ],
 )  # fmt: skip
@@ -149,8 +153,15 @@ def test_a_model_that_does_not_load_is_told(tmp_path: Path) -> None:
     """A configured model that cannot be loaded ends the start with its error."""
     (tmp_path / "m" / "1").mkdir(parents=True)
     said = failing("--model_name=m", f"--model_base_path={tmp_path / 'm'}")
-    assert "Failed to start server. Error: " in said
+    assert "1 servable(s) did not become available: {{{name: m version: 1} due to error: " in said
     assert "Could not find SavedModel .pb or .pbtxt" in said
+
+
+def test_threads_that_contradict_each_other_are_told() -> None:
+    """All three flags are one too many, as the real server has it."""
+    both = [f"--tensorflow_{kind}_op_parallelism=2" for kind in ("intra", "inter")]
+    said = failing("--model_base_path=/x", "--tensorflow_session_parallelism=2", *both)
+    assert "Either configure server_options.tensorflow_session_parallelism or (" in said
 
 
 def test_batching_of_each_version(tmp_path: Path, save_version: SaveVersion) -> None:
