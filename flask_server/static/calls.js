@@ -3,9 +3,12 @@
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`; // for a POSIX shell
 
+// In -F, a comma or a semicolon ends a file's name unless it stands in quotes.
+const inForm = (file) => (/[,;"\\]|^\s|\s$/.test(file) ? `"${file.replace(/["\\]/g, "\\$&")}"` : file);
+
 function curl(url, file, keyed) {
   const key = keyed ? ' -H "Authorization: Bearer $API_KEY"' : "";
-  return `curl${key} -F ${quoted(`image=@${file}`)} \\\n  ${quoted(url)}`;
+  return `curl${key} -F ${quoted(`image=@${inForm(file)}`)} \\\n  ${quoted(url)}`;
 }
 
 function typescript(url, _file, keyed) {

@@ -39,7 +39,10 @@ function say(sentence) {
 function show(models, changed) {
   const before = chosenModel();
   const rows = new Map([...group.children].map((row) => [row.dataset.name, row]));
-  group.replaceChildren(...models.map((model) => updated(rows.get(model.name) ?? newRow(model), model)));
+  const wanted = models.map((model) => updated(rows.get(model.name) ?? newRow(model), model));
+  // A row that is taken out and put back loses the focus, so they stay where they are.
+  const others = wanted.length !== group.children.length || wanted.some((row, at) => row !== group.children[at]);
+  if (others) group.replaceChildren(...wanted);
   if (!models.length) say("No model is configured: add a table to models.toml.");
   if (!chosenModel()) choose(models);
   if (chosenModel() !== before) changed();

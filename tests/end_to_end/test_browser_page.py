@@ -137,6 +137,17 @@ def test_states_are_live(opened: Page, deployment: Deployment) -> None:
     expect(state).to_have_text("available", timeout=15_000)
 
 
+def test_states_that_come_in_leave_the_focus_where_it_is(opened: Page) -> None:
+    """Whoever goes through the models with the keyboard still stands on one after the list was read again."""
+    radio = opened.get_by_role("radio", name="digits")
+    radio.focus()
+    for _ in range(2):
+        with opened.expect_response("**/models/"):
+            pass
+    expect(opened.locator("#models-state")).to_be_empty()
+    expect(radio).to_be_focused()
+
+
 def test_a_router_that_is_gone_is_told(opened: Page) -> None:
     """When the router no longer answers, the page says so, and goes on when it is back."""
     opened.context.set_offline(True)
@@ -164,14 +175,22 @@ def code_of(page: Page, language: str) -> str:
     return page.locator("#call").inner_text()
 
 
-def test_python_call_runs(opened: Page) -> None:
-    """The Python code on the page, run beside the picture, prints the labels."""
-    click_sample(opened)
+@pytest.fixture(params=["digit_7.png", """ Bob's "best",\\ 7 at the beach; $HOME é.png"""])
+def own_picture(request: pytest.FixtureRequest, opened: Page, tmp_path: Path) -> Path:
+    """A picture that the page was given, whatever its name."""
+    copy = tmp_path / request.param
+    shutil.copy(SEVEN, copy)
+    opened.locator("#file").set_input_files(copy)
     check_seven(opened)
+    return copy
+
+
+def test_python_call_runs(opened: Page, own_picture: Path) -> None:
+    """The Python code on the page, run beside the picture, prints the labels."""
     code = code_of(opened, "Python")
     run = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=SEVEN.parent,
+        cwd=own_picture.parent,
         capture_output=True,
         text=True,
         timeout=60,
@@ -203,12 +222,11 @@ def test_key_is_asked_for_and_never_shown(page: Page, guarded: Guarded) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_curl_call_runs(opened: Page) -> None:
+def test_curl_call_runs(opened: Page, own_picture: Path) -> None:
     """The curl command on the page, run beside the picture, answers the labels."""
-    click_sample(opened)
     command = code_of(opened, "curl").replace("curl ", "curl -s ", 1)
     run = subprocess.run(
-        ["sh", "-c", command], cwd=SEVEN.parent, capture_output=True, timeout=60, check=True
+        ["sh", "-c", command], cwd=own_picture.parent, capture_output=True, timeout=60, check=True
     )
     assert json.loads(run.stdout)[0][1] == "seven"
 
