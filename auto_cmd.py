@@ -9,7 +9,10 @@ python auto_cmd.py --check             say what would be done
 from __future__ import annotations
 
 import os
+import signal
 import sys
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the supervisor listens, Ctrl-C just ends it
 
 from model_config import ConfigError, load_deployment
 from supervisor import report

@@ -167,6 +167,23 @@ def test_who_outlives_the_terminal_reads_the_file_again(tmp_path: Path) -> None:
         assert process.poll() is None
 
 
+def test_ctrl_c_before_anything_is_started_just_ends_it(tmp_path: Path) -> None:
+    """Whoever thinks better of it in the first moment sees no traceback."""
+    arguments = command(tmp_path, MODEL)
+    (tmp_path / "models.toml").unlink()
+    os.mkfifo(tmp_path / "models.toml")
+    with (
+        subprocess.Popen(
+            arguments, env=environment(tmp_path), stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+        ) as process,
+        (tmp_path / "models.toml").open("w"),  # when it is reading the file
+    ):
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT
+    assert complaints == b""
+
+
 def test_without_a_terminal_a_hang_up_is_a_reload(tmp_path: Path) -> None:
     """What runs with nohup or as a service reads the models file again, as ever."""
     with started(tmp_path) as process:
