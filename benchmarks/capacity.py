@@ -156,11 +156,19 @@ def times_of(row: dict[str, Any]) -> Times:
 
 
 def newest_results() -> Path:
-    """The results that were written last."""
-    files = sorted(RESULTS.glob("*.json"), key=lambda file: file.stat().st_mtime)
+    """Of the results that hold rows, those that were written last."""
+    files = [file for file in sorted(RESULTS.glob("*.json")) if _holds_rows(file)]
     if not files:
         raise UserError(f"There are no results in {RESULTS}; run: make bench")
-    return files[-1]
+    return max(files, key=lambda file: file.stat().st_mtime)
+
+
+def _holds_rows(results: Path) -> bool:
+    """A benchmark that was run in part need not have any."""
+    try:
+        return bool(json.loads(results.read_text())["rows"])
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _arrivals(rate: float, requests: int, luck: random.Random) -> Iterator[float]:

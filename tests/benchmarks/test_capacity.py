@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from benchmarks.capacity import Fleet, Times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 Row = dict[str, Any]
 
@@ -110,3 +113,14 @@ def test_the_price_is_processor_time() -> None:
     assert capacity.cost_per_million(Times(0.007, 0.028), core_hour=0.04) == pytest.approx(
         0.556, rel=0.01
     )
+
+
+def test_the_newest_results_are_those_with_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a fresh clone all files are equally old; those of a part of the benchmark are passed over."""
+    for file in capacity.RESULTS.glob("*.json"):
+        os.utime(shutil.copy(file, tmp_path), (0, 0))
+    (tmp_path / "broken.json").write_text("{")
+    monkeypatch.setattr(capacity, "RESULTS", tmp_path)
+    assert json.loads(capacity.newest_results().read_text())["rows"]
