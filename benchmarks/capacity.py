@@ -14,7 +14,6 @@ import heapq
 import json
 import math
 import random
-import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,13 +36,11 @@ class Station:
 
     def __init__(self, cores: int) -> None:
         self._free_at = [0.0] * cores
-        self.busy_seconds = 0.0
 
     def serve(self, ready: float, seconds: float) -> float:
         """Take the processor that is free first; return when the work is done."""
         start = max(ready, heapq.heappop(self._free_at))
         heapq.heappush(self._free_at, start + seconds)
-        self.busy_seconds += seconds
         return start + seconds
 
 
@@ -53,16 +50,6 @@ class Times:
 
     router: float
     model_server: float
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a simulation saw."""
-
-    throughput: float
-    mean_seconds: float
-    p50_seconds: float
-    p95_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,30 +69,14 @@ class Fleet:
         )
 
 
-def single_machine(
-    times: Times, *, cores: int, clients: int, requests: int = 4000, seed: int = 0
-) -> Outcome:
-    """Everything on one machine; each client asks again as soon as it has its answer (a closed loop)."""
-    station, luck = Station(cores), random.Random(seed)
-    # A heap of (when, client, step, when it began): the earliest event is always the next.
-    events = [(0.0, client, 0, 0.0) for client in range(clients)]
-    latencies: list[float] = []
-    now = 0.0
-    while len(latencies) < requests:
-        now, client, step, began = heapq.heappop(events)
-        if step == 2:
-            latencies.append(now - began)
-            step, began = 0, now
-        mean = (times.router, times.model_server)[step]
-        done = station.serve(now, _about(mean, luck))
-        heapq.heappush(events, (done, client, step + 1, began))
-    return _outcome(latencies, now)
-
-
 def fleet(
     times: Times, size: Fleet, *, rate: float, requests: int = 20000, seed: int = 0
-) -> Outcome:
-    """Requests come at random (a Poisson process); each goes to any router, and from there to any model server."""
+) -> list[float]:
+    """Requests come at random (a Poisson process); each goes to any router, and from there to any model server.
+
+    Returns:
+        How many seconds each took, the quickest first.
+    """
     luck = random.Random(seed)
     routers = [Station(size.cores) for _ in range(size.routers)]
     servers = [Station(size.cores) for _ in range(size.model_servers)]
@@ -117,21 +88,21 @@ def fleet(
         (luck.choice(servers).serve(ready, _about(times.model_server, luck)), at)
         for ready, at in forwarded
     ]
-    return _outcome([end - at for end, at in ends], max(end for end, _ in ends))
+    return sorted(end - at for end, at in ends)
 
 
 def fleet_for(times: Times, rate: float, *, cores: int) -> Fleet:
-    """The arithmetic: processor seconds a second, over those of one machine that may be used; two at least."""
+    """The arithmetic: processor seconds a second, over those of one machine that may be used; one more may fail."""
     room = cores * BUSY
     needed = (math.ceil(rate * seconds / room) for seconds in (times.router, times.model_server))
-    routers, model_servers = (max(2, count) for count in needed)
+    routers, model_servers = (count + 1 for count in needed)
     return Fleet(routers, model_servers, cores)
 
 
-def cost_per_million(times: Times, *, core_hour: float) -> float:
-    """What a million predictions cost where a processor costs `core_hour` for an hour, kept `BUSY` on average."""
-    seconds = 1e6 * (times.router + times.model_server) / BUSY
-    return seconds / 3600 * core_hour
+def cost_per_million(size: Fleet, *, rate: float, core_hour: float) -> float:
+    """What a million predictions cost where a processor costs `core_hour` for an hour, whether it is busy or not."""
+    hours = 1e6 / rate / 3600
+    return hours * (size.routers + size.model_servers) * size.cores * core_hour
 
 
 def measured(results: Path, *, model: str, megapixels: float) -> list[dict[str, Any]]:
@@ -171,6 +142,11 @@ def _holds_rows(results: Path) -> bool:
         return False
 
 
+def quantile(in_order: Sequence[float], share: float) -> float:
+    """The value that so large a share lies under."""
+    return in_order[int(len(in_order) * share)]
+
+
 def _arrivals(rate: float, requests: int, luck: random.Random) -> Iterator[float]:
     now = 0.0
     for _ in range(requests):
@@ -184,25 +160,15 @@ def _about(mean: float, luck: random.Random) -> float:
     return luck.gammavariate(shape, mean / shape)
 
 
-def _outcome(latencies: Sequence[float], seconds: float) -> Outcome:
-    in_order = sorted(latencies)
-    return Outcome(
-        throughput=len(in_order) / seconds,
-        mean_seconds=statistics.fmean(in_order),
-        p50_seconds=in_order[len(in_order) // 2],
-        p95_seconds=in_order[int(len(in_order) * 0.95)],
-    )
-
-
 def report(times: Times, *, rate: float, cores: int, core_hour: float) -> str:
     """The fleet for a rate, what it is like to be served by it, and what it costs."""
     size = fleet_for(times, rate, cores=cores)
     part = size.sample
-    seen = fleet(times, part, rate=rate * part.model_servers / size.model_servers)
+    latencies = fleet(times, part, rate=rate * part.model_servers / size.model_servers)
     return (
         f"{rate:g}/s: {size.routers} routers and {size.model_servers} model servers of {cores} processors;"
-        f" median {seen.p50_seconds * 1000:.0f} ms, 95 % under {seen.p95_seconds * 1000:.0f} ms;"
-        f" {cost_per_million(times, core_hour=core_hour):.2f} per million"
+        f" median {quantile(latencies, 0.5) * 1000:.0f} ms, 95 % under {quantile(latencies, 0.95) * 1000:.0f} ms;"
+        f" {cost_per_million(size, rate=rate, core_hour=core_hour):.2f} per million"
     )
 
 
