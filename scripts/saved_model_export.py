@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 
 from scripts.keras_models import build_model
@@ -15,8 +16,6 @@ from serving.export.versions import check_can_be_written
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import keras
 
     from model_config import ModelConfig
 
@@ -48,9 +47,8 @@ def _announce_bfloat16(model: keras.Model, config: ModelConfig) -> keras.Model:
     images = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
     if not config.own_preprocess:
         images = np.asarray(apply_convention(images, config.preprocess))
-    exact, rounded = (
-        np.asarray(each.predict(images, verbose=0), np.float32) for each in (model, lighter)
-    )
+    answers = (keras.tree.flatten(each.predict(images, verbose=0)) for each in (model, lighter))
+    exact, rounded = (np.asarray(scores, np.float32) for (scores,) in answers)
     same = np.mean(exact.argmax(axis=-1) == rounded.argmax(axis=-1))
     print(
         f"{config.name}: in bfloat16, {same:.0%} of 16 random images keep their best class, scores move by at most"

@@ -51,19 +51,41 @@ def check_fits(model: keras.Model, config: ModelConfig) -> None:
             f"Model '{config.name}' has {len(model.inputs)} inputs and {len(model.outputs)} outputs;"
             " an image classifier has one of each."
         )
-    expected = image_shape(config)
-    shape = tuple(model.inputs[0].shape[1:])
-    if len(shape) != 3 or any(
-        own not in (None, want) for own, want in zip(shape, expected, strict=True)
-    ):
+    _check_input(tuple(model.inputs[0].shape[1:]), config)
+    if "float" not in model.inputs[0].dtype and config.preprocess != "none":
         raise ExportError(
-            f"Model '{config.name}' takes images of shape {shape}, but its table says {expected} (height, width,"
+            f"Model '{config.name}' takes whole numbers ({model.inputs[0].dtype}), which preprocess = \"{config.preprocess}\" does"
+            ' not give; set it to "none".'
+        )
+    if not config.own_decode:
+        _check_output(tuple(model.outputs[0].shape[1:]), config)
+
+
+def _check_input(shape: tuple[int | None, ...], config: ModelConfig) -> None:
+    """Images of (height, width) are fine, too: Keras takes the last axis of gray ones off by itself."""
+    image = (*shape, 1) if len(shape) == 2 else shape
+    if len(image) != 3 or image[-1] not in (None, 1, 3):
+        raise ExportError(
+            f"Model '{config.name}' takes inputs of shape {shape}; an image classifier takes (height, width, channels):"
+            " channels last, 3 for RGB or 1 for grayscale."
+        )
+    expected = image_shape(config)
+    if any(own not in (None, want) for own, want in zip(image, expected, strict=True)):
+        raise ExportError(
+            f"Model '{config.name}' takes images of shape {image}, but its table says {expected} (height, width,"
             " channels); set 'input_size' and 'color_mode'."
         )
-    classes = model.outputs[0].shape[-1]
-    if config.labels and not config.own_decode and classes not in (None, len(config.labels)):
+
+
+def _check_output(shape: tuple[int | None, ...], config: ModelConfig) -> None:
+    if len(shape) != 1:
         raise ExportError(
-            f"Model '{config.name}' gives {classes} scores, but its table has {len(config.labels)} labels; set 'labels', or a"
+            f"Model '{config.name}' gives outputs of shape {shape} for an image, and an image classifier one score a class,"
+            " (classes,); end it in such a layer, or name a function of your own as 'decode'."
+        )
+    if config.labels and shape[0] not in (None, len(config.labels)):
+        raise ExportError(
+            f"Model '{config.name}' gives {shape[0]} scores, but its table has {len(config.labels)} labels; set 'labels', or a"
             " function of your own as 'decode'."
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import keras
 import tensorflow as tf
 
 from serving.export.folding import folded_values
@@ -24,7 +25,6 @@ from serving.export.image_graph import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    import keras
     from numpy.typing import NDArray
 
     from model_config import ModelConfig
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FREEZE_LIMIT_BYTES = 1_500_000_000
 TOP = 10
 Computation = Callable[[tf.Tensor], tf.Tensor]
+ModelCall = Callable[[tf.Tensor], Any]
+"""Images -> the scores, in whatever structure the model gives them."""
 Signature = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 
@@ -69,7 +71,7 @@ def sign(model: keras.Model, config: ModelConfig) -> SignedModel:
 
 def _has_top(model: keras.Model) -> bool:
     """Whether a model gives so many scores that the best of them are a signature of their own."""
-    shape = model.output_shape
+    shape = model.outputs[0].shape
     return len(shape) == 2 and shape[1] is not None and shape[1] > TOP
 
 
@@ -117,12 +119,13 @@ def _scorer(model: keras.Model, spec: tf.TensorSpec, module: tf.Module) -> Compu
     compute = (_frozen if size <= FREEZE_LIMIT_BYTES else _with_variables)(model, module)
 
     def score(input_image: tf.Tensor) -> tf.Tensor:
-        return tf.cast(compute(input_image), tf.float32)
+        (scores,) = keras.tree.flatten(compute(input_image))  # one output, which may have a name
+        return tf.cast(scores, tf.float32)
 
     return cast(Computation, tf.function(score, input_signature=[spec], autograph=False))
 
 
-def _frozen(model: keras.Model, module: tf.Module) -> Computation:
+def _frozen(model: keras.Model, module: tf.Module) -> ModelCall:
     """TensorFlow folds batch norms into constants when it loads a graph, and packs them once, which makes it faster.
 
     As captured tensors they stand in the main graph, once; inside the functions they would be copied with each.
@@ -138,7 +141,7 @@ def _constant(variable: keras.Variable, folded: Mapping[int, NDArray[Any]]) -> t
     return tf.constant(folded.get(id(variable), variable.value), variable.dtype)
 
 
-def _with_variables(model: keras.Model, module: tf.Module) -> Computation:
+def _with_variables(model: keras.Model, module: tf.Module) -> ModelCall:
     """A Keras 3 model is no trackable of TensorFlow's: its variables must hang on the module themselves."""
     module.model_variables = [variable.value for variable in model.variables]
     return lambda image: model(image, training=False)

@@ -271,6 +271,68 @@ def test_a_model_that_does_not_fit_its_table_is_refused(
     assert not (tmp_path / "small").exists()
 
 
+def classifier(shape: tuple[int, ...], **settings: Any) -> keras.Model:
+    """Images of a shape -> 3 scores."""
+    image = keras.Input(shape, **settings)
+    return keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image)))
+
+
+def test_gray_images_need_no_axis_of_channels(tmp_path: Path) -> None:
+    """A model of (height, width) images, as beginners have it for MNIST, is served as a grayscale one."""
+    model = classifier(SIZE)
+    session = BareSession(export_model(model, config_for(tmp_path, color_mode="grayscale")))
+    images = random_images(2, *SIZE)
+    answer = session.run("pixels", [image.tobytes() for image in images])
+    expected = model.predict(images.astype(np.float32), verbose=0)
+    np.testing.assert_allclose(answer, expected, atol=TOLERANCE, rtol=1e-5)
+
+
+def test_an_output_may_have_a_name(tmp_path: Path) -> None:
+    """A model that gives its one output in a dict is served as one that gives it bare."""
+    image = keras.Input((*SIZE, 3))
+    scores = keras.layers.Dense(12)(keras.layers.Flatten()(image))
+    session = BareSession(
+        export_model(keras.Model(image, {"scores": scores}), config_for(tmp_path))
+    )
+    assert "pixels_top" in session.signatures
+    assert session.run("serving_default", random_images(2, *SIZE, 3)).shape == (2, 12)
+
+
+def test_a_decode_of_ones_own_takes_any_output(tmp_path: Path) -> None:
+    """A model that gives a mask is served where the table has a function for it."""
+    image = keras.Input((*SIZE, 3))
+    mask = keras.Model(image, keras.layers.Conv2D(4, 1)(image))
+    session = BareSession(export_model(mask, config_for(tmp_path, decode="mine:outline")))
+    raw = [random_images(*SIZE, 3).tobytes()]
+    assert session.run("pixels", raw).shape == (1, *SIZE, 4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings", "words"),
+    [
+        ((3, *SIZE), {}, ["(3, 24, 20)", "channels last"]),
+        ((*SIZE, 4), {}, ["(24, 20, 4)", "3 for RGB or 1 for grayscale"]),
+        ((784,), {}, ["(784,)", "(height, width, channels)"]),
+        (SIZE, {}, ["(24, 20, 1)", "(24, 20, 3)", "'color_mode'"]),
+        ((*SIZE, 3), {"dtype": "uint8"}, ["uint8", '"tf"', '"none"']),
+    ],
+)
+def test_an_input_that_can_be_no_image_is_refused(
+    tmp_path: Path, shape: tuple[int, ...], settings: dict[str, Any], words: list[str]
+) -> None:
+    """The sentence says what an image classifier takes, or which key to change."""
+    with pytest.raises(ExportError) as error:
+        export_model(classifier(shape, **settings), config_for(tmp_path, preprocess="tf"))
+    assert all(word in str(error.value) for word in words)
+
+
+def test_an_output_that_is_no_score_a_class_is_refused(tmp_path: Path) -> None:
+    """What has a place for each pixel has no best class; the sentence names the way out."""
+    image = keras.Input((*SIZE, 3))
+    with pytest.raises(ExportError, match=r"\(24, 20, 4\).*'decode'"):
+        export_model(keras.Model(image, keras.layers.Conv2D(4, 1)(image)), config_for(tmp_path))
+
+
 def test_a_model_with_two_outputs_is_refused(tmp_path: Path) -> None:
     """Scores must be one output."""
     image = keras.Input((*SIZE, 3))
