@@ -16,7 +16,9 @@ RUN /opt/venv/bin/python scripts/train_digits.py
 
 FROM ${PYTHON_IMAGE}
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-ENV HOST=0.0.0.0 PORT=5000 WORKERS=1 STATE_DIR=/tmp/state LOGS_DIR=/tmp/logs
+# What an image may take is what 512 MB leave beside TensorFlow.
+ENV WORKERS=1 DECODE_CONCURRENCY=1 MAX_PIXELS=13000000
+ENV HOST=0.0.0.0 PORT=5000 STATE_DIR=/tmp/state LOGS_DIR=/tmp/logs
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 COPY . .

@@ -99,7 +99,7 @@ def container(cluster: Cluster, name: str, port: int) -> dict[str, Any]:
         "readinessProbe": workload.http_probe("/readyz", period=2, failures=2),
         "resources": {
             "requests": {"cpu": "500m", "memory": "256Mi"},
-            # Two workers with 256 MiB of requests that are being received, and two of the largest photos each.
+            # Two workers, each with 256 MiB of requests that are being received and the largest photo.
             "limits": {"memory": "1536Mi"},
         },
         "volumeMounts": _mounts(cluster),
@@ -113,9 +113,10 @@ def _environment(cluster: Cluster, port: int) -> dict[str, str]:
         "MODELS_FILE": f"{MODELS_FOLDER}/{MODELS_FILE}",
         "STATE_DIR": f"{SCRATCH}/state",
         "LOG_FORMAT": "json",
-        # By default as many as the node has processors, which the memory below is not for.
+        # By default for the node's processors and for photos of any phone, which the memory is not for.
         "WORKERS": "2",
-        "DECODE_CONCURRENCY": "2",
+        "DECODE_CONCURRENCY": "1",
+        "MAX_PIXELS": "25000000",
     }
     if cluster.choices.keys_wanted:
         environment["API_KEYS_FILE"] = f"{KEYS_FOLDER}/keys.json"

@@ -13,17 +13,21 @@ import jsonschema
 import pytest
 import yaml
 
+from flask_server.settings import load_settings
 from model_config import load_deployment
 from tests.debian import program
 from tests.processes import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 COMPOSE_FILE = ROOT / "deploy" / "compose.yaml"
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
 SYSTEMD = ROOT / "deploy" / "systemd"
 MODELS = load_deployment(ROOT / "models.toml").models
+WORKER_BYTES, BYTES_PER_PIXEL = 100_000_000, 16
+"""docs/performance.md and docs/configuration.md, Images: what a router's worker takes, and a pixel at the most."""
 HEROKU_SCHEMA = {
     # https://devcenter.heroku.com/articles/build-docker-images-heroku-yml, the sections that it describes
     "type": "object",
@@ -111,6 +115,31 @@ def test_model_servers_have_few_memory_arenas() -> None:
     files = ("docker/model-server.Dockerfile", "docker/serving-alone.Dockerfile")
     for file in (*files, "systemd/keras-front-door-model-server@.service"):
         assert "MALLOC_ARENA_MAX=2" in (ROOT / "deploy" / file).read_text()
+
+
+def compose_router() -> tuple[dict[str, str], int]:
+    """The environment of Compose's router, and its gigabytes."""
+    router = COMPOSE["services"]["router"]
+    return router["environment"], int(router["mem_limit"].removesuffix("g"))
+
+
+def systemd_router() -> tuple[dict[str, str], int]:
+    """The same of systemd's."""
+    unit = (SYSTEMD / "keras-front-door-router.service").read_text()
+    words = " ".join(re.findall(r"^Environment=(.*)", unit, re.MULTILINE)).split()
+    (gigabytes,) = re.findall(r"^MemoryMax=(\d+)G$", unit, re.MULTILINE)
+    return dict(word.split("=", 1) for word in words), int(gigabytes)
+
+
+@pytest.mark.parametrize("router", [compose_router, systemd_router])
+def test_a_router_has_memory_for_the_largest_photos(
+    router: Callable[[], tuple[dict[str, str], int]],
+) -> None:
+    """What each worker may decode at once, of the formats that take most, fits into its limit of memory."""
+    env, gigabytes = router()
+    settings = load_settings(env=env | {"WORKERS": "2"})
+    photos = settings.decode_concurrency * settings.max_pixels * BYTES_PER_PIXEL
+    assert settings.workers * (WORKER_BYTES + photos) <= gigabytes * 2**30
 
 
 def test_heroku_yml_has_the_documented_shape() -> None:
