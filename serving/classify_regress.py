@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serving.deep_arrays import shape_text
 from serving.errors import InvalidArgument
+from serving.servable import cpp_name
 
 if TYPE_CHECKING:
     from serving.servable import Array, Servable, Signature
-
-_NAMES = {"float32": "FLOAT", "float64": "DOUBLE", "float16": "HALF", "object": "STRING"}
 
 
 def classify(
@@ -90,14 +90,16 @@ def regress(
     if values.ndim != 1 and values.shape[1:] != (1,):
         raise InvalidArgument(
             "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
-            f"{_shape_text(values)}"
+            f"{shape_text(values)}"
         )
     if len(values) != len(examples):
         raise InvalidArgument(
             f"Input batch size did not match output batch size: {len(examples)} vs. {len(values)}"
         )
     if values.dtype != np.float32:
-        raise InvalidArgument(f"Expected output Tensor of DT_FLOAT.  Got: {_type_text(values)}")
+        raise InvalidArgument(
+            f"Expected output Tensor of DT_FLOAT.  Got: {_type_text(values.dtype)}"
+        )
     return values.reshape(-1)
 
 
@@ -144,18 +146,14 @@ def _labels_and_scores(
 def _check_output(output: Array, name: str, dtype: np.dtype[np.generic], count: int) -> None:
     if output.ndim != 2:
         raise InvalidArgument(
-            f"Expected Tensor shape: [batch_size num_classes] but got {_shape_text(output)}"
+            f"Expected Tensor shape: [batch_size num_classes] but got {shape_text(output)}"
         )
     if output.dtype != dtype:
-        wanted = f"Expected {name} Tensor of DT_{_NAMES[dtype.name]}."
-        raise InvalidArgument(f"{wanted} Got: {_type_text(output)}")
+        wanted = f"Expected {name} Tensor of {_type_text(dtype)}."
+        raise InvalidArgument(f"{wanted} Got: {_type_text(output.dtype)}")
     if len(output) != count:
         raise InvalidArgument(f"Expected {name} output batch size of {count}. Got: {len(output)}")
 
 
-def _shape_text(array: Array) -> str:
-    return f"[{','.join(map(str, array.shape))}]"
-
-
-def _type_text(array: Array) -> str:
-    return f"DT_{_NAMES.get(array.dtype.name, array.dtype.name.upper())}"
+def _type_text(dtype: np.dtype[np.generic]) -> str:
+    return f"DT_{cpp_name(dtype.name).upper()}"

@@ -34,3 +34,8 @@ def shaped(elements: Array, shape: tuple[int, ...]) -> Array:
 def shape_of(array: Array) -> tuple[int, ...]:
     """The shape a tensor really has."""
     return array.full_shape if isinstance(array, DeepArray) else array.shape
+
+
+def shape_text(array: Array) -> str:
+    """The shape as messages have it."""
+    return f"[{','.join(map(str, shape_of(array)))}]"

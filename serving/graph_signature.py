@@ -17,20 +17,12 @@ from serving.deep_arrays import DeepArray
 from serving.deep_run import DeepCall
 from serving.errors import Code, Internal, InvalidArgument, ServingError
 from serving.input_guard import InputGuard
+from serving.servable import cpp_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from serving.servable import Array, Signature
-
-# What C++ calls the types that Python calls otherwise.
-_CPP_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
-
-
-def cpp_name(dtype: tf.DType) -> str:
-    """What TensorFlow Serving's messages call a type."""
-    name: str = dtype.name
-    return _CPP_NAMES.get(name, name)
 
 
 class GraphSignature:
@@ -69,9 +61,9 @@ class GraphSignature:
             self._dtypes = [self._session.graph.get_tensor_by_name(name).dtype for name in names]
         for index, (array, wanted) in enumerate(zip(arrays, self._dtypes, strict=True)):
             if array.dtype != wanted.as_numpy_dtype:
-                got = cpp_name(tf.as_dtype(array.dtype))
+                got = cpp_name(array.dtype.name)
                 raise InvalidArgument(
-                    f"Expects arg[{index}] to be {cpp_name(wanted)} but {got} is provided"
+                    f"Expects arg[{index}] to be {cpp_name(wanted.name)} but {got} is provided"
                 )
 
     def _call(self, timeout_seconds: float | None) -> Callable[..., list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -31,12 +32,14 @@ def echo(value: JsonValue) -> str:
     Raises:
         NeedsExactValues: it holds a block of numbers.
     """
-    parts, length = [], 0
-    for part in _parts(value, 1):
-        parts.append(part)
-        length += len(part)
-        if length >= _LENGTH_MAX:
-            break
+    parts: list[str] = []
+    length = 0
+    with contextlib.suppress(_CannotGoOn):
+        for part in _nested(value, 1):
+            parts.append(part)
+            length += len(part)
+            if length >= _LENGTH_MAX:
+                break
     return "".join(parts)[:_LENGTH_MAX]
 
 
@@ -47,13 +50,6 @@ def quoted(text: str) -> str:
 
 class _CannotGoOn(Exception):
     """RapidJSON's writer stops at a number that is not finite."""
-
-
-def _parts(value: JsonValue, level: int) -> Iterator[str]:
-    try:
-        yield from _nested(value, level)
-    except _CannotGoOn:
-        return
 
 
 def _nested(value: JsonValue, level: int) -> Iterator[str]:

@@ -68,13 +68,13 @@ def _read_fast(text: bytes, *, in_bulk: bool) -> JsonValue:
     except (ValueError, RuntimeError):  # simdjson's errors, UnicodeDecodeError among them
         del _local.parser  # one reason is that somebody still holds on to its last document
         raise _Unusual from None
-    value = (_bulk if in_bulk else _plain)(root, 0)
+    value = _value(root, 0, in_bulk=in_bulk)
     leaves = list(_leaves(value))
     if any(map(_holds_zero, leaves)) and _has_zero_with_big_exponent(text):
         raise _Unusual
     has_blocks = any(isinstance(leaf, np.ndarray) for leaf in leaves)
     if has_blocks and skeleton_of_value(value) != skeleton_of_text(text):
-        return _plain(root, 0)
+        return _value(root, 0, in_bulk=False)
     return value
 
 
@@ -109,22 +109,17 @@ def _parser() -> simdjson.Parser:
     return parser
 
 
-def _plain(value: object, depth: int) -> JsonValue:
+def _value(value: object, depth: int, *, in_bulk: bool) -> JsonValue:
     if isinstance(value, simdjson.Object):
-        return JsonObject([(key, _plain(item, depth + 1)) for key, item in _members(value, depth)])
-    if isinstance(value, simdjson.Array):
-        return [_plain(item, depth + 1) for item in _items(value, depth)]
-    return cast("bool | int | float | str | None", value)
-
-
-def _bulk(value: object, depth: int) -> JsonValue:
-    if isinstance(value, simdjson.Object):
-        return JsonObject([(key, _bulk(item, depth + 1)) for key, item in _members(value, depth)])
+        members = _members(value, depth)
+        return JsonObject(
+            [(key, _value(item, depth + 1, in_bulk=in_bulk)) for key, item in members]
+        )
     if isinstance(value, simdjson.Array):
         # Each look reads all that lies below, so there must not be as many as somebody nests lists.
-        block = _block(value) if depth <= _BULK_RANK_MAX else None
+        block = _block(value) if in_bulk and depth <= _BULK_RANK_MAX else None
         if block is None:
-            return [_bulk(item, depth + 1) for item in _items(value, depth)]
+            return [_value(item, depth + 1, in_bulk=in_bulk) for item in _items(value, depth)]
         return block
     return cast("bool | int | float | str | None", value)
 

@@ -14,6 +14,7 @@ from serving.deep_arrays import shape_of
 from serving.errors import InvalidArgument
 from serving.json_echo import INDENT, quoted
 from serving.json_numbers import number_texts
+from serving.servable import cpp_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from serving.tensor_json import Format
 
 _INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"})
-_TENSORFLOW_NAMES = {"float16": "half"}
 _BYTES_SUFFIX = "_bytes"
 
 
@@ -51,7 +51,7 @@ def classify_response(labels: Array, scores: Array) -> bytes:
     """
     names = (quoted(label.decode("utf-8", "surrogateescape")) for label in labels.reshape(-1))
     pairs = [f"[{a}, {b}]" for a, b in zip(names, number_texts(scores), strict=True)]
-    examples = ", ".join(_inline(pairs, scores.shape, 1))
+    examples = ", ".join(_inline(pairs, scores.shape))
     return _encoded(f'{{\n{INDENT}"results": [{examples}\n{INDENT}]\n}}')
 
 
@@ -93,7 +93,7 @@ def _common_rows(outputs: Mapping[str, Array]) -> int:
 
 def _row_texts(name: str, array: Array, level: int) -> list[str]:
     shape = shape_of(array)
-    return _inline(_element_texts(name, array, level + len(shape) - 1), shape, 1)
+    return _inline(_element_texts(name, array, level + len(shape) - 1), shape)
 
 
 def _row_object(columns: Sequence[tuple[str, list[str]]], row: int) -> str:
@@ -128,8 +128,9 @@ def _column_text(name: str, array: Array, level: int) -> str:
     return texts[0]
 
 
-def _inline(texts: list[str], shape: tuple[int, ...], down_to: int) -> list[str]:
-    for depth in reversed(range(down_to, len(shape))):
+def _inline(texts: list[str], shape: tuple[int, ...]) -> list[str]:
+    """The texts of all rows, each on one line."""
+    for depth in reversed(range(1, len(shape))):
         texts = [f"[{', '.join(chunk)}]" for chunk in _chunks(texts, shape, depth)]
     return texts
 
@@ -152,8 +153,7 @@ def _element_texts(name: str, array: Array, level: int) -> list[str]:
         return _string_texts(array, level, as_bytes=name.endswith(_BYTES_SUFFIX))
     if not array.size:
         return []
-    kind = _TENSORFLOW_NAMES.get(kind, kind)
-    raise InvalidArgument(f"Failed to write JSON value for tensor type: {kind}")
+    raise InvalidArgument(f"Failed to write JSON value for tensor type: {cpp_name(kind)}")
 
 
 def _string_texts(array: Array, level: int, *, as_bytes: bool) -> list[str]:

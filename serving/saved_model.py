@@ -16,8 +16,8 @@ from google.protobuf import json_format, message, text_format
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from serving.errors import Code, NotFound, ServingError
-from serving.graph_signature import GraphSignature, cpp_name
-from serving.servable import Signature, TensorSpec
+from serving.graph_signature import GraphSignature
+from serving.servable import Signature, TensorSpec, cpp_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -145,7 +145,7 @@ def _signature(definition: meta_graph_pb2.SignatureDef) -> Signature:
 
 
 def _spec(info: meta_graph_pb2.TensorInfo) -> TensorSpec:
-    dtype = cpp_name(tf.as_dtype(info.dtype)) if info.dtype else "invalid"
+    dtype = cpp_name(tf.as_dtype(info.dtype).name) if info.dtype else "invalid"
     shape = info.tensor_shape
     sizes = (
         None if shape.unknown_rank else tuple(d.size if d.size >= 0 else None for d in shape.dim)

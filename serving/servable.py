@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 DEFAULT_SIGNATURE = "serving_default"
+# What TensorFlow calls the types that numpy calls otherwise.
+_CPP_NAMES = {"float32": "float", "float64": "double", "float16": "half", "object": "string"}
 _METHOD_NAMES = tuple(f"tensorflow/serving/{verb}" for verb in ("predict", "classify", "regress"))
 
 
@@ -55,6 +57,11 @@ class Signature:
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     method_name: str = "tensorflow/serving/predict"
+
+
+def cpp_name(numpy_name: str) -> str:
+    """What TensorFlow Serving's messages call a type."""
+    return _CPP_NAMES.get(numpy_name, numpy_name)
 
 
 class Servable(Protocol):

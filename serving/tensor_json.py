@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from serving.deep_arrays import shape_of, shaped
+from serving.deep_arrays import shape_of, shape_text, shaped
 from serving.errors import InvalidArgument, ServingError
 from serving.json_echo import echo
 from serving.json_tensor import RANK_MAX, tensor_from
@@ -144,7 +144,7 @@ class _Column:
         if row.size != first.size:
             raise InvalidArgument(f"Expecting tensor size: {first.size} but got: {row.size}")
         if shape_of(row) != shape_of(first):
-            shapes = f"Expecting shape {_shape_text(first)} but got: {_shape_text(row)}"
+            shapes = f"Expecting shape {shape_text(first)} but got: {shape_text(row)}"
             raise InvalidArgument(shapes)
         self.rows.append(row)
 
@@ -154,10 +154,6 @@ class _Column:
         if len(shape) > RANK_MAX:
             raise InvalidArgument(f"tensor parsing error: {self.name}")
         return shaped(np.concatenate([row.reshape(-1) for row in self.rows[:count]]), shape)
-
-
-def _shape_text(array: Array) -> str:
-    return f"[{','.join(map(str, shape_of(array)))}]"
 
 
 def _from_columns(value: JsonValue, specs: Specs) -> dict[str, Array]:
