@@ -76,6 +76,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--redis-url", metavar="URL", help="where the routers count rates and quotas together"
     )
+    parser.add_argument(
+        "--prometheus-adapter",
+        action="store_true",
+        help="let the autoscalers follow requests in flight, too, and write the values for its Helm chart",
+    )
     return parser.parse_args()
 
 
@@ -98,6 +103,7 @@ def _choices(arguments: argparse.Namespace) -> Choices:
         keys_wanted=arguments.api_keys is not None,
         keys=None if arguments.api_keys in (None, EXISTING) else _read(Path(arguments.api_keys)),
         redis_url=arguments.redis_url,
+        follow_requests=arguments.prometheus_adapter,
     )
 
 

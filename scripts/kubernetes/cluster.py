@@ -65,6 +65,8 @@ class Choices:
     """The keys file (hashes of keys) to render into that Secret; None where somebody else makes it."""
     redis_url: str | None
     """Where the routers count rates and quotas together."""
+    follow_requests: bool
+    """Whether the autoscalers follow requests in flight, too, which prometheus-adapter tells them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write_manifests(cluster: Cluster, folder: Path) -> None:
-    """Write `base/`, the KServe overlay `kserve/`, and the values for prometheus-adapter."""
+    """Write `base/`, the KServe overlay `kserve/`, and where they are wanted the values for prometheus-adapter."""
     base = base_files(cluster)
     inference = {
         f"{servable.workload}.yaml": list(inference_manifests(cluster, servable))
@@ -28,7 +28,8 @@ def write_manifests(cluster: Cluster, folder: Path) -> None:
     }
     write_folder(folder / "base", {"kustomization.yaml": [_kustomization(base)], **base})
     write_folder(folder / "kserve", {"kustomization.yaml": [overlay(list(inference))], **inference})
-    write_folder(folder, {"prometheus-adapter-values.yaml": [adapter_values(cluster)]})
+    values = {"prometheus-adapter-values.yaml": [adapter_values(cluster)]}
+    write_folder(folder, values if cluster.choices.follow_requests else {})
 
 
 def base_files(cluster: Cluster) -> dict[str, Iterable[Manifest]]:

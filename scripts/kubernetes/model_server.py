@@ -44,7 +44,7 @@ def model_server_manifests(cluster: Cluster, servable: Servable) -> Iterator[Man
         extra=_storage(cluster, servable),
     )
     yield workload.service(whose, port=REST_PORT, target="http")
-    yield workload.autoscaler(whose, [model_requests_in_flight(servable, IN_FLIGHT_EACH)])
+    yield workload.autoscaler(whose, model_requests_in_flight(cluster, servable, IN_FLIGHT_EACH))
     yield workload.disruption_budget(whose)
 
 

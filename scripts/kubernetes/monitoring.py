@@ -17,28 +17,25 @@ MODEL_REQUESTS = "router_stage_in_flight"
 METRICS_KEY_SECRET = "router-metrics-key"  # noqa: S105 - a name
 
 
-def requests_in_flight(each: int) -> Manifest:
-    """As many router pods as it takes for `each` of them to have so many requests in flight."""
-    return {
-        "type": "Pods",
-        "pods": {
-            "metric": {"name": REQUESTS},
-            "target": {"type": "AverageValue", "averageValue": str(each)},
-        },
-    }
+def requests_in_flight(cluster: Cluster, each: int) -> list[Manifest]:
+    """As many router pods as it takes for `each` of them to have so many requests in flight.
+
+    Only where somebody tells that metric: an autoscaler that is not told one of its metrics never removes a pod.
+    """
+    metric = {"name": REQUESTS}
+    target = {"type": "AverageValue", "averageValue": str(each)}
+    pods: Manifest = {"type": "Pods", "pods": {"metric": metric, "target": target}}
+    return [pods] if cluster.choices.follow_requests else []
 
 
-def model_requests_in_flight(servable: Servable, each: int) -> Manifest:
+def model_requests_in_flight(cluster: Cluster, servable: Servable, each: int) -> list[Manifest]:
     """The same for a model server: TensorFlow Serving has no such gauge, so the routers' counts are added up."""
     models = [model.name for model in servable.models]
     selector = {"matchExpressions": [{"key": "model", "operator": "In", "values": models}]}
-    return {
-        "type": "External",
-        "external": {
-            "metric": {"name": MODEL_REQUESTS, "selector": selector},
-            "target": {"type": "AverageValue", "averageValue": str(each)},
-        },
-    }
+    metric = {"name": MODEL_REQUESTS, "selector": selector}
+    target = {"type": "AverageValue", "averageValue": str(each)}
+    external: Manifest = {"type": "External", "external": {"metric": metric, "target": target}}
+    return [external] if cluster.choices.follow_requests else []
 
 
 def service_monitor(cluster: Cluster) -> Manifest:
@@ -74,6 +71,7 @@ def adapter_values(cluster: Cluster) -> Manifest:
     models = {
         "seriesQuery": MODEL_REQUESTS + where,
         "resources": {"overrides": namespace},
-        "metricsQuery": "sum(<<.Series>>{<<.LabelMatchers>>})",
+        # A model that nobody has asked has no series, and without an answer no pod would be removed.
+        "metricsQuery": "sum(<<.Series>>{<<.LabelMatchers>>}) or vector(0)",
     }
     return {"rules": {"custom": [pods], "external": [models]}}

@@ -55,7 +55,7 @@ def router_manifests(cluster: Cluster) -> Iterator[Manifest]:
         extra={"volumes": volumes(cluster, "router-models")},
     )
     yield workload.service(whose, port=80, target="http")
-    yield workload.autoscaler(whose, [requests_in_flight(IN_FLIGHT_EACH)])
+    yield workload.autoscaler(whose, requests_in_flight(cluster, IN_FLIGHT_EACH))
     yield workload.disruption_budget(whose)
     yield _ingress(cluster, whose)
 

@@ -104,10 +104,11 @@ def stored(
 
 @pytest.fixture(scope="session")
 def manifests(models_toml: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifests:
-    """The manifests with the default store, and with API keys."""
+    """The manifests with the default store, with API keys, and with prometheus-adapter."""
     folder = tmp_path_factory.mktemp("manifests")
     keys = folder / "keys.json"
     keys.write_text('{"keys": []}\n', encoding="utf-8")
-    result = render("--models", models_toml, "--out", folder, "--api-keys", keys)
+    options = ("--api-keys", keys, "--prometheus-adapter")
+    result = render("--models", models_toml, "--out", folder, *options)
     assert result.returncode == 0, result.stderr
     return Manifests(folder, "pvc://model-store")

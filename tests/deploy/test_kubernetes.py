@@ -51,7 +51,8 @@ def test_the_same_input_gives_the_same_bytes(
 ) -> None:
     """A second run into another folder writes identical files."""
     keys = manifests.folder / "keys.json"
-    render("--models", models_toml, "--out", tmp_path, "--api-keys", keys)
+    options = ("--api-keys", keys, "--prometheus-adapter")
+    render("--models", models_toml, "--out", tmp_path, *options)
     first = {f.relative_to(manifests.folder): f for f in manifests.folder.rglob("*.yaml")}
     second = {f.relative_to(tmp_path): f for f in tmp_path.rglob("*.yaml")}
     assert first.keys() == second.keys()

@@ -93,6 +93,15 @@ def test_autoscalers_follow_gauges_that_the_router_has(manifests: Manifests) -> 
     )
 
 
+def test_autoscalers_follow_nothing_that_nobody_tells_them(stored: Manifests) -> None:
+    """Without prometheus-adapter the processor alone: one metric that cannot be had keeps them from removing pods."""
+    scalers = [item for item in stored.all() if item["kind"] == "HorizontalPodAutoscaler"]
+    assert scalers
+    for scaler in scalers:
+        assert [metric["type"] for metric in scaler["spec"]["metrics"]] == ["Resource"]
+    assert not (stored.folder / "prometheus-adapter-values.yaml").exists()
+
+
 def test_routers_count_together_where_asked(models_toml: Path, tmp_path: Path) -> None:
     """With --redis-url and keys made otherwise: the router is told, may go there, and mounts a Secret not rendered."""
     url = "redis://counts.example.net:6380/0"
