@@ -69,6 +69,13 @@ def _arguments() -> argparse.Namespace:
         help="pvc://CLAIM, gs://BUCKET/PATH or s3://BUCKET/PATH, with a folder per servable",
     )
     parser.add_argument(
+        "--model-store-port",
+        type=int,
+        default=443,
+        metavar="PORT",
+        help="where an s3:// store is reached, if it is not Amazon's; MinIO: 9000 (default: %(default)s)",
+    )
+    parser.add_argument(
         "--api-keys",
         metavar=f"FILE|{EXISTING}",
         help=f"the router's keys file, to go into a Secret; '{EXISTING}' where the Secret {KEYS_SECRET} is made otherwise",
@@ -99,7 +106,7 @@ def _choices(arguments: argparse.Namespace) -> Choices:
         ingress_class=arguments.ingress_class,
         router_image=arguments.router_image,
         server_image=arguments.model_server_image,
-        store=_store(arguments.model_store),
+        store=_store(arguments.model_store, arguments.model_store_port),
         keys_wanted=arguments.api_keys is not None,
         keys=None if arguments.api_keys in (None, EXISTING) else _read(Path(arguments.api_keys)),
         redis_url=arguments.redis_url,
@@ -115,13 +122,15 @@ def _is_redis_url(text: str) -> bool:
         return False
 
 
-def _store(text: str) -> Store:
+def _store(text: str, port: int) -> Store:
     parts = urlsplit(text.rstrip("/"))
     if parts.scheme not in STORES or not parts.netloc or (parts.scheme == "pvc" and parts.path):
         raise UserError(
             f"--model-store is '{text}'; write pvc://CLAIM, gs://BUCKET/PATH or s3://BUCKET/PATH."
         )
-    return Store(text.rstrip("/"))
+    if not 1 <= port <= 65535:
+        raise UserError(f"--model-store-port is {port}; write a port from 1 to 65535.")
+    return Store(text.rstrip("/"), port)
 
 
 def _read(path: Path) -> bytes:

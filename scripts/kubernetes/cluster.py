@@ -29,6 +29,8 @@ class Store:
 
     url: str
     """`pvc://CLAIM`, `gs://BUCKET/PATH` or `s3://BUCKET/PATH`."""
+    port: int = 443
+    """Where a bucket is reached."""
 
     @property
     def scheme(self) -> str:

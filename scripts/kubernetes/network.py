@@ -12,12 +12,14 @@ from supervisor.ports import port_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from scripts.kubernetes.cluster import Cluster
+    from scripts.kubernetes.cluster import Cluster, Store
     from scripts.kubernetes.yaml_files import Manifest
 
 REDIS_PORT = 6379
 ROUTERS = {"matchLabels": {"app.kubernetes.io/component": "router"}}
 MODEL_SERVERS = {"matchLabels": {"app.kubernetes.io/component": "model-server"}}
+# Where pods on GKE ask who they are, without and with its Dataplane V2.
+GKE_METADATA = (("169.254.169.252/32", (987, 988)), ("169.254.169.254/32", (80, 8080)))
 DNS = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
 
 
@@ -42,7 +44,7 @@ def network_policies(cluster: Cluster) -> Iterator[Manifest]:
         namespace,
         MODEL_SERVERS,
         ingress=[{"from": [{"podSelector": ROUTERS}], "ports": [_tcp(REST_PORT)]}],
-        egress=[] if cluster.choices.store.scheme == "pvc" else [DNS, {"ports": [_tcp(443)]}],
+        egress=_to_store(cluster.choices.store),
         policyTypes=["Ingress", "Egress"],
     )
 
@@ -58,6 +60,19 @@ def _policy(name: str, namespace: str, pods: Mapping[str, Any], **spec: Any) -> 
 
 def _tcp(port: int) -> dict[str, Any]:
     return {"protocol": "TCP", "port": port}
+
+
+def _to_store(store: Store) -> list[Manifest]:
+    if store.scheme == "pvc":
+        return []
+    bucket: list[Manifest] = [DNS, {"ports": [_tcp(store.port)]}]
+    if store.scheme == "s3":
+        return bucket
+    identity = (
+        {"to": [{"ipBlock": {"cidr": address}}], "ports": [_tcp(port) for port in ports]}
+        for address, ports in GKE_METADATA
+    )
+    return [*bucket, *identity]
 
 
 def _elsewhere(cluster: Cluster) -> list[Manifest]:

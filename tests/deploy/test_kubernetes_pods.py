@@ -141,6 +141,30 @@ def test_probes_ask_what_means_something(manifests: Manifests) -> None:
     assert server[0]["readinessProbe"]["httpGet"]["path"] == "/v1/models/digits/metadata"
 
 
+def test_model_servers_reach_their_store_alone(stored: Manifests) -> None:
+    """A bucket over HTTPS and, for gs://, the two addresses at which GKE tells a pod who it is; nothing for a volume."""
+    egress = stored.one("NetworkPolicy", "model-servers")["spec"]["egress"]
+    seen = {
+        (peer["ipBlock"]["cidr"], port["port"])
+        for rule in egress
+        for peer in rule.get("to", [{"ipBlock": {"cidr": "any"}}])
+        for port in rule["ports"]
+    }
+    bucket = {("any", 53), ("any", 443)}
+    metadata = {("169.254.169.252/32", 988), ("169.254.169.252/32", 987)}
+    metadata |= {("169.254.169.254/32", 80), ("169.254.169.254/32", 8080)}
+    expected = {"pvc": set(), "s3": bucket, "gs": bucket | metadata}
+    assert seen == expected[stored.store.partition(":")[0]]
+
+
+def test_a_store_at_another_port_is_reached(models_toml: Path, tmp_path: Path) -> None:
+    """--model-store-port lets model servers out to it, as to MinIO's 9000."""
+    options = ("--model-store", "s3://bucket/path", "--model-store-port", "9000")
+    assert render("--models", models_toml, "--out", tmp_path, *options).returncode == 0
+    egress = Manifests(tmp_path, "").one("NetworkPolicy", "model-servers")["spec"]["egress"]
+    assert {"ports": [{"protocol": "TCP", "port": 9000}]} in egress
+
+
 def test_only_the_router_reaches_model_servers(manifests: Manifests) -> None:
     """Everything is denied, then routers alone are let in to model servers, on their REST port."""
     deny = manifests.one("NetworkPolicy", "default-deny")["spec"]
