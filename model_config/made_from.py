@@ -40,6 +40,7 @@ def facts(config: ModelConfig) -> dict[str, Any]:
         "preprocess": None if config.own_preprocess else config.preprocess,
         "input_size": config.input_size and [*config.input_size],
         "color_mode": config.color_mode,
+        "resize": config.resize if config.support_set else None,
     }
 
 

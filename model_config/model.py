@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 CONVENTIONS = ("tf", "caffe", "torch", "none")
 RESIZE_FILTERS = ("bilinear", "nearest", "bicubic", "lanczos", "hamming", "box")
+GRAPH_FILTERS = ("bilinear", "nearest", "bicubic", "lanczos")
+"""Those that TensorFlow has as well, so that an export can resize as the router does."""
 COLOR_MODES = ("rgb", "grayscale")
 
 

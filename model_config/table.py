@@ -12,7 +12,13 @@ from urllib.parse import urlsplit
 from model_config.architectures import ARCHITECTURES
 from model_config.checks import ConfigError, check_choice, check_keys, nearest
 from model_config.labels import Label, label_list, read_labels
-from model_config.model import COLOR_MODES, CONVENTIONS, RESIZE_FILTERS, ModelConfig
+from model_config.model import (
+    COLOR_MODES,
+    CONVENTIONS,
+    GRAPH_FILTERS,
+    RESIZE_FILTERS,
+    ModelConfig,
+)
 from model_config.places import PROJECT
 from model_config.versions import VERSION_LABEL
 
@@ -81,6 +87,11 @@ class Table:
             )
         if config.support_set and (config.own_preprocess or config.own_decode):
             raise self._wrong("support_set", "goes without functions of your own; remove them")
+        if config.support_set and config.resize not in GRAPH_FILTERS:
+            raise self._wrong(
+                "resize",
+                f"with 'support_set' the model itself resizes; choose one of {', '.join(GRAPH_FILTERS)}",
+            )
         return config
 
     def _where(self, key: str | None = None) -> str:

@@ -89,6 +89,15 @@ def test_what_a_version_does_not_depend_on_is_no_difference(
     assert difference(recorded(vgg, tmp_path / "1"), facts_now(replace(vgg, **change))) is None
 
 
+def test_a_model_that_resizes_by_itself_depends_on_the_filter(
+    vgg: ModelConfig, tmp_path: Path
+) -> None:
+    """A few-shot model is given whole pictures, so that its version holds the filter, too."""
+    table = replace(vgg, support_set=True)
+    then = recorded(table, tmp_path / "1")
+    assert difference(then, facts_now(replace(table, resize="nearest"))) == "resize"
+
+
 def test_weights_that_are_trained_again_are_found(vgg: ModelConfig, tmp_path: Path) -> None:
     """A weights file of the same name with other content makes other versions; the same content elsewhere does not."""
     file = tmp_path / "mine.h5"

@@ -183,6 +183,7 @@ MISTAKES = {
     "[m]\ninput_size = [8, 8]\ncolor_mode = 'bgr'": "choose one of rgb, grayscale",
     "[m]\ninput_size = [8, 8]\npreprocess = 'torch'\ncolor_mode = 'grayscale'": "'torch' is for three",
     "[m]\narchitecture = 'VGG16'\ncolor_mode = 'grayscale'": "key 'preprocess': 'caffe' is for three",
+    "[m]\ninput_size = [8, 8]\nsupport_set = true\nresize = 'box'": "choose one of bilinear, nearest, bicubic, lanczos",
     "[m]\ninput_size = [8, 8]\ntop = 0": "whole number from 1 up",
     "[m]\ninput_size = [8, 8]\ntop = true": "whole number from 1 up",
     "[m]\ninput_size = [8, 8]\ntimeout_seconds = -1": "seconds above 0",

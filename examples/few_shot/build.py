@@ -41,8 +41,10 @@ def main() -> None:
             FewShotClassifier,
             warmup_requests,
         )
+        from serving.export.keras_export import check_input  # noqa: PLC0415
         from serving.export.warmup import write_requests  # noqa: PLC0415
     model = _application(config) if config.architecture else _digits_model(config)
+    check_input(model, config)
     classifier = FewShotClassifier(_encoder(model, config), config)
 
     def write(folder: Path) -> None:

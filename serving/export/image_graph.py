@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from model_config import ModelConfig
 
 # Pillow's filters -> the kernels of ScaleAndTranslate, which widens them when it shrinks (antialiasing) as Pillow does.
-# `box` and `hamming` it has not, or not alike.
+# `box` and `hamming` it has not, or not alike (`GRAPH_FILTERS`).
 _KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic", "lanczos": "lanczos3"}
-RESIZE_FILTERS = (*_KERNELS, "nearest")
 
 
 def image_shape(config: ModelConfig) -> tuple[int, int, int]:

@@ -46,22 +46,32 @@ def check_fits(model: keras.Model, config: ModelConfig) -> None:
     Raises:
         ExportError: With a sentence that names both.
     """
+    check_input(model, config)
+    if not config.own_decode:
+        _check_output(tuple(model.outputs[0].shape[1:]), config)
+
+
+def check_input(model: keras.Model, config: ModelConfig) -> None:
+    """Refuse a model that does not take one image of the table's kind.
+
+    Raises:
+        ExportError: With a sentence that names both.
+    """
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ExportError(
             f"Model '{config.name}' has {len(model.inputs)} inputs and {len(model.outputs)} outputs;"
             " an image classifier has one of each."
         )
-    _check_input(tuple(model.inputs[0].shape[1:]), config)
-    if "float" not in model.inputs[0].dtype and config.preprocess != "none":
+    (image,) = model.inputs
+    _check_image(tuple(image.shape[1:]), config)
+    if "float" not in image.dtype and config.preprocess != "none":
         raise ExportError(
-            f"Model '{config.name}' takes whole numbers ({model.inputs[0].dtype}), which preprocess = \"{config.preprocess}\" does"
-            ' not give; set it to "none".'
+            f"Model '{config.name}' takes whole numbers ({image.dtype}), which preprocess = \"{config.preprocess}\" does not"
+            ' give; set it to "none".'
         )
-    if not config.own_decode:
-        _check_output(tuple(model.outputs[0].shape[1:]), config)
 
 
-def _check_input(shape: tuple[int | None, ...], config: ModelConfig) -> None:
+def _check_image(shape: tuple[int | None, ...], config: ModelConfig) -> None:
     """Images of (height, width) are fine, too: Keras takes the last axis of gray ones off by itself."""
     image = (*shape, 1) if len(shape) == 2 else shape
     if len(image) != 3 or image[-1] not in (None, 1, 3):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 import keras
 import tensorflow as tf
 
+from model_config.model import GRAPH_FILTERS
 from serving.export.folding import folded_values
 from serving.export.image_graph import (
-    RESIZE_FILTERS,
     apply_convention,
     decode_and_resize,
     image_shape,
@@ -91,7 +91,7 @@ def _signatures_of_bytes(
     signatures = {"pixels": _signature(from_pixels, pixels, "scores")}
     if top:
         signatures["pixels_top"] = _top_signature(from_pixels, pixels)
-    if config.resize in RESIZE_FILTERS:
+    if config.resize in GRAPH_FILTERS:
         files = tf.TensorSpec([None], tf.string, name="image_bytes")
         signatures["image_bytes"] = _signature(from_files, files, "scores")
         signatures["preprocessing"] = _signature(preprocess, files, "input_image")
