@@ -6,5 +6,7 @@ ARG SERVABLE=digits
 ENV SERVABLE=${SERVABLE} PORT=8501 MALLOC_ARENA_MAX=2
 COPY saved_models/${SERVABLE} /models/${SERVABLE}
 USER 65534:65534
+# The image has no curl; its bash can speak HTTP.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/$PORT && printf 'GET /v1/models/%s HTTP/1.0\\r\\n\\r\\n' $SERVABLE >&3 && grep -q AVAILABLE <&3"]
 ENTRYPOINT []
 CMD exec tensorflow_model_server --rest_api_port=$PORT --port=0 --model_name=$SERVABLE --model_base_path=/models/$SERVABLE

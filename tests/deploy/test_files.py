@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +160,30 @@ def test_base_images_are_pinned() -> None:
         i for t in texts for i in re.findall(r"\b(?:python|tensorflow/serving)(?::[\w.-]+)", t)
     }
     assert images == {"python:3.11.13-slim-bookworm", "tensorflow/serving:2.19.1"}
+
+
+@pytest.mark.parametrize(("state", "status"), [("AVAILABLE", 0), ("START", 1)])
+def test_the_health_of_tensorflow_serving_alone_is_its_version(state: str, status: int) -> None:
+    """The check of the image asks for the servable's versions, and is content when one is available."""
+
+    class Status(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/v1/models/digits"
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f'{{"model_version_status": [{{"state": "{state}"}}]}}'.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    text = (ROOT / "deploy/docker/serving-alone.Dockerfile").read_text()
+    (command,) = re.findall(r"^HEALTHCHECK .* CMD (.*)$", text, re.MULTILINE)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Status) as server:
+        threading.Thread(target=server.serve_forever).start()
+        env = {**os.environ, "PORT": str(server.server_port), "SERVABLE": "digits"}
+        found = subprocess.run(json.loads(command), env=env, timeout=20, check=False).returncode
+        server.shutdown()
+    assert found == status
 
 
 @pytest.fixture
