@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from scripts.kubernetes import workload
 from tests.deploy.conftest import Manifests, render
 from tests.processes import ROOT
 
@@ -37,6 +39,21 @@ def test_every_manifest_is_valid(stored: Manifests, release: str, part: str) -> 
     assert checked
     for item in checked:
         kubernetes_validate.validate(item, release, strict=True)
+
+
+def test_the_documented_pod_that_fills_the_store_is_let_in() -> None:
+    """It is valid, mounts the shipped claim, and has what the `restricted` profile of the namespace asks for."""
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    (pod,) = (yaml.safe_load(part) for part in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    for release in RELEASES:
+        kubernetes_validate.validate(pod, release, strict=True)
+    claim = yaml.safe_load((ROOT / "deploy/kubernetes/base/model-store.yaml").read_text())
+    (volume,) = pod["spec"]["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    assert pod["metadata"]["namespace"] == claim["metadata"]["namespace"]
+    (container,) = pod["spec"]["containers"]
+    assert pod["spec"]["securityContext"] == workload.POD_SECURITY
+    assert container["securityContext"].items() <= workload.CONTAINER_SECURITY.items()
 
 
 def test_an_invalid_manifest_is_noticed(manifests: Manifests) -> None:
