@@ -12,13 +12,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model_config import PROJECT, ConfigError
 from scripts.command_line import UserError, counted, run
-from scripts.kubernetes.cluster import STORES, Choices, Store, plan_cluster
+from scripts.kubernetes.cluster import Choices, Store, plan_cluster
 from scripts.kubernetes.folders import write_manifests
 from scripts.kubernetes.router import KEYS_SECRET
 from scripts.model_choice import add_models_argument, read_models
 
 ROUTER_IMAGE = "keras-front-door/router:0.1.0"
 DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+STORE = r"pvc://[\w.-]+|(gs|s3)://[\w.-]+(/\S*)?"
 EXISTING = "existing"
 SERVER_IMAGE = "tensorflow/serving:2.19.1"
 
@@ -123,8 +124,7 @@ def _is_redis_url(text: str) -> bool:
 
 
 def _store(text: str, port: int) -> Store:
-    parts = urlsplit(text.rstrip("/"))
-    if parts.scheme not in STORES or not parts.netloc or (parts.scheme == "pvc" and parts.path):
+    if not re.fullmatch(STORE, text.rstrip("/"), re.ASCII):
         raise UserError(
             f"--model-store is '{text}'; write pvc://CLAIM, gs://BUCKET/PATH or s3://BUCKET/PATH."
         )

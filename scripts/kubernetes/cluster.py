@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from model_config import Deployment, ModelConfig
 
 REST_PORT = 8501
-STORES = ("pvc", "gs", "s3")
 MOUNTED_STORE = "/models"
 LONGEST_NAME = 40
 """Kubernetes allows 63 characters in a name; the rest is left for what is put around a servable's name."""
@@ -34,7 +33,7 @@ class Store:
 
     @property
     def scheme(self) -> str:
-        """One of `STORES`."""
+        """`pvc`, `gs` or `s3`."""
         return urlsplit(self.url).scheme
 
     @property

@@ -124,6 +124,7 @@ def test_kserve_gets_our_router_as_transformer(manifests: Manifests) -> None:
     [
         ("[a]\ninput_size = [8, 8]\n", ["--model-store", "ftp://x/y"], "--model-store is"),
         ("[a]\ninput_size = [8, 8]\n", ["--model-store-port", "0"], "--model-store-port is 0"),
+        ("[a]\ninput_size = [8, 8]\n", ["--model-store", "pvc://["], "--model-store is 'pvc://['"),
         ("[a]\ninput_size = [8, 8]\n", ["--namespace", "Not Valid"], "--namespace is"),
         ("[a]\ninput_size = [8, 8]\n", ["--host", "bad host"], "--host is 'bad host'"),
         ("[a]\ninput_size = [8, 8]\n", ["--redis-url", "foo"], "--redis-url is 'foo'"),
