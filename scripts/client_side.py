@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from model_config import ModelConfig
 
+FORMATS = (
+    *IMAGE_FORMATS,
+    "AVIF",
+)  # a decoder that the router keeps from strangers may read one's own
 MAX_PIXELS = 100_000_000
 
 
@@ -38,7 +42,7 @@ def resized(encoded: bytes, config: ModelConfig) -> np.ndarray:
             f"Model '{config.name}' preprocesses with its own {config.preprocess}; ask the router."
         )
     try:
-        image = ImageReader(IMAGE_FORMATS, MAX_PIXELS).read(encoded, config.color_mode)
+        image = ImageReader(FORMATS, MAX_PIXELS).read(encoded, config.color_mode)
     except RouterError as error:
         raise UserError(str(error)) from None
     return resized_pixels(image, config.input_size, config.resize)

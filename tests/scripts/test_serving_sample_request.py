@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from tests.processes import ROOT, free_port, running
 from tests.scripts.answering import answering
@@ -118,6 +119,15 @@ def test_a_servables_name_is_quoted(models: Path, tmp_path: Path) -> None:
             "serving_sample_request", "-i", CLOCK, "--models", models, "--url", url, cwd=tmp_path
         )
     assert_one_sentence(process, f"{url}/v1/models/what%3F:predict answered 404")
+
+
+def test_ones_own_image_may_be_avif(models: Path, tmp_path: Path) -> None:
+    """The router leaves this format to whoever runs it, for what strangers send; here it is a file of one's own."""
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.avif")
+    with answering(200, json.dumps({"predictions": [[0.1, 0.7, 0.2, 0.0]]})) as url:
+        arguments = ("-i", "a.avif", "--models", models, "--url", url, "--top", "1")
+        process = run_script("serving_sample_request", *arguments, cwd=tmp_path)
+    assert process.stdout == "0.700000  dog  (1)\n", process.stderr
 
 
 def test_an_image_that_is_none_is_one_sentence(models: Path, tmp_path: Path) -> None:
