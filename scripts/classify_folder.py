@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 4
 LONGEST_PAUSE_SECONDS = 10.0
+_up_to_a_thousand = partial(whole_number, most=1000)  # columns of a table, threads
 
 
 def main() -> None:
@@ -118,11 +120,15 @@ def _arguments() -> argparse.Namespace:
         help="default: %(default)s",
     )
     parser.add_argument(
-        "--top", type=whole_number, default=1, metavar="N", help="labels a picture (default: 1)"
+        "--top",
+        type=_up_to_a_thousand,
+        default=1,
+        metavar="N",
+        help="labels a picture (default: 1)",
     )
     parser.add_argument(
         "--concurrency",
-        type=whole_number,
+        type=_up_to_a_thousand,
         default=4,
         metavar="N",
         help="pictures at a time (default: 4)",

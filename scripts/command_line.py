@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import re
 import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -28,8 +30,11 @@ def run(main: Callable[[], None]) -> NoReturn:
     SIGTERM ends it as Ctrl-C does: what is half done (a draft, a download of Keras') is removed on the way out.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         main()
+        sys.stdout.flush()
     except (UserError, ConfigError, ExportError) as error:
         print(error, file=sys.stderr)
         sys.exit(getattr(error, "status", 1))
@@ -51,11 +56,16 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt(number)
 
 
-def whole_number(text: str) -> int:
+def whole_number(text: str, least: int = 1, most: int = 1_000_000) -> int:
     """The type of an argument that counts something."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 up")
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from {least} to {most}")
     return int(text)
+
+
+def seed_number(text: str) -> int:
+    """The type of a seed, as NumPy takes it."""
+    return whole_number(text, least=0, most=2**32 - 1)
 
 
 def counted(number: int, noun: str) -> str:

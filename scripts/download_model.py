@@ -21,6 +21,8 @@ def main() -> None:
     """Download what the command line asks for."""
     arguments = _arguments()
     models = _models(read_models(arguments.models), arguments)
+    if not models:
+        print('no table says weights = "imagenet"')
     with tensorflow_chatter_hidden():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
         from scripts.keras_models import download_weights  # noqa: PLC0415

@@ -30,6 +30,8 @@ def main() -> None:
     """Export the models that the command line asks for."""
     arguments = _arguments()
     models = _models(read_models(arguments.models), arguments)
+    if not models:
+        print("no table has weights to export from", flush=True)
     with tensorflow_chatter_hidden():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
         from scripts.saved_model_export import export  # noqa: PLC0415

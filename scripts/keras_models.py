@@ -149,7 +149,7 @@ def _from_file(config: ModelConfig, path: Path) -> keras.Model:
             warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
     except (ValueError, OSError, KeyError, TypeError, UserWarning) as error:
-        what = f"; does it belong to {config.architecture}?" if config.architecture else ""
+        what = f"; does it belong to {config.architecture}?" if config.architecture else ":"
         raise UserError(
             f"Model '{config.name}': {path} cannot be loaded{what} {_first_line(error)}"
         ) from None

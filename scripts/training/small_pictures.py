@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scripts.command_line import UserError, whole_number
+from scripts.command_line import UserError, seed_number, whole_number
 from serving.export.versions import check_can_be_written
 
 if TYPE_CHECKING:
@@ -21,7 +21,13 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, epochs: int) -> N
     parser.add_argument(
         "--epochs", type=whole_number, default=epochs, help="at most so many (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="makes a run repeatable (default: 0)")
+    parser.add_argument(
+        "--seed",
+        type=seed_number,
+        metavar="N",
+        default=0,
+        help="makes a run repeatable (default: 0)",
+    )
 
 
 def check_before_training(config: ModelConfig, side: int, version: str | None) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -106,7 +107,36 @@ def test_a_number_of_labels_begins_at_one(tmp_path: Path, script: str) -> None:
     """No sample request takes `--top 0` for a wish that nobody has uttered."""
     process = run_script(f"{script}_sample_request", "-i", "any", "--top", "0", cwd=tmp_path)
     assert process.returncode == 2
-    assert "'0' is not a whole number from 1 up" in process.stderr
+    assert "'0' is not a whole number from 1 to 1000" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("train_digits", ["--seed", "-5"]),
+        ("train_fashion_mnist", ["--seed", "4294967296"]),
+        ("train_classifier", ["any", "--name", "any", "--seed", "-5"]),
+        ("classify_folder", ["any", "--model", "any", "--top", "999999999"]),
+        ("classify_folder", ["any", "--model", "any", "--concurrency", "999999999"]),
+    ],
+)
+def test_a_number_that_nothing_can_be_done_with_is_refused(
+    tmp_path: Path, script: str, arguments: list[str]
+) -> None:
+    """Neither NumPy's seeds nor columns and threads without end are left to end in a traceback."""
+    process = run_script(script, *arguments, cwd=tmp_path)
+    assert process.returncode == 2
+    assert f"'{arguments[-1]}' is not a whole number from" in process.stderr
+
+
+def test_a_name_that_is_no_text_can_be_told(tmp_path: Path) -> None:
+    """What is printed of a file whose name is no UTF-8 shows its bytes instead of ending the script."""
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").touch()
+    archive = tmp_path / os.fsdecode(b"\xff.tgz")
+    process = run_script("package_model", "pack", "1", "--out", archive, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "\\udcff.tgz" in process.stdout
 
 
 PROGRAMS = [
