@@ -12,6 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from scripts import audit_locks
+from scripts.command_line import UserError
 from tests.processes import ROOT
 
 if TYPE_CHECKING:
@@ -104,3 +106,21 @@ def test_an_audit_without_the_advisory_service_is_no_all_clear() -> None:
     assert result.returncode == 3
     assert "could not be audited" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_what_an_audit_has_found_is_told_although_the_service_fell_silent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A vulnerability of one lock counts, whichever other lock could not be audited."""
+
+    def audit(lock: Path) -> list[str]:
+        if lock.name == "model-server.lock":
+            return ["pillow 1.0: PYSEC-1"]
+        raise audit_locks.NobodyAskedError("no answer")
+
+    monkeypatch.setattr(audit_locks, "audit", audit)
+    monkeypatch.setattr(sys, "argv", ["audit_locks.py"])
+    with pytest.raises(UserError, match="known vulnerabilities") as raised:
+        audit_locks.main()
+    assert type(raised.value) is UserError
+    assert capsys.readouterr().out == "pillow 1.0: PYSEC-1\n"
