@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.field import MODELS, TINY, TINY_SIDE
 from benchmarks.load import Client, drive
 from benchmarks.processes import Program, costs, free_port
+from supervisor.server_config import entry, model_config_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,12 +126,9 @@ def _served(field: Field) -> Iterator[Served]:
 
 
 def _config_file(field: Field) -> Path:
-    entries = "".join(
-        f'  config {{ name: "{name}" base_path: "{field.base_path(name)}" model_platform: "tensorflow" }}\n'
-        for name in (MODEL.name, TINY)
-    )
+    entries = [entry(name, str(field.base_path(name))) for name in (MODEL.name, TINY)]
     path = field.cache / "model_server.config"
-    path.write_text(f"model_config_list {{\n{entries}}}\n")
+    path.write_text(model_config_list(entries), encoding="utf-8")
     return path
 
 

@@ -78,6 +78,11 @@ def _is_entry(entry: tuple[str, object]) -> bool:
     )
 
 
+def recent_versions(labels: LabelHistory) -> set[int]:
+    """The versions that bear a label, and those that did before, to which a label may go back at once."""
+    return {version for history in labels.values() for version in history[-2:]}
+
+
 @contextlib.contextmanager
 def changed_version_labels(base_path: Path) -> Iterator[LabelHistory]:
     """The labels, to be changed within the block by one program at a time; written in one step when it ends well."""

@@ -8,7 +8,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from model_config import changed_version_labels, read_version_labels, version_folders
-from model_config.versions import VERSION_LABEL
+from model_config.versions import VERSION_LABEL, recent_versions
 from scripts.command_line import UserError
 from scripts.served_versions import label_version, model_servers, states
 
@@ -87,7 +87,7 @@ def prune(config: ModelConfig, *, keep: int, dry_run: bool) -> None:
         raise UserError(f"There is no folder {config.base_path}.")
     with changed_version_labels(config.base_path) as labels:
         folders = version_folders(config.base_path)
-        kept = {v for history in labels.values() for v in history[-2:]} | set([*folders][-keep:])
+        kept = recent_versions(labels) | set([*folders][-keep:])
         doomed = [folder for version, folder in folders.items() if version not in kept]
         if not dry_run:
             _delete(doomed, config.base_path)

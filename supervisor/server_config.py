@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from model_config import ConfigError, read_version_labels, version_folders, write_whole
+from model_config.versions import recent_versions
 from supervisor import readiness
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class ServerConfig:
     def follow(self) -> None:
         """Replace the file if versions or labels have changed; the model server reads it every second."""
         self._entries = {model.servable: self._entry(model) for model in self._models}
-        text = "model_config_list {\n" + "".join(self._entries.values()) + "}\n"
+        text = model_config_list(self._entries.values())
         if text == self._written:
             return
         try:
@@ -67,10 +68,9 @@ class ServerConfig:
     def _labelled(
         self, model: ModelConfig, histories: LabelHistory, on_disk: Collection[int]
     ) -> str:
-        recent = {version for history in histories.values() for version in history[-2:]}
         wanted = {label: history[-1] for label, history in histories.items()}
         labels = self._settled(model.servable, wanted)
-        versions = {max(on_disk), *recent, *labels.values()} & set(on_disk)
+        versions = {max(on_disk), *recent_versions(histories), *labels.values()} & set(on_disk)
         there = {label: version for label, version in labels.items() if version in on_disk}
         return entry(model.servable, str(model.base_path), sorted(versions), there)
 
@@ -104,6 +104,11 @@ def settled(
         label: version if version in available else borne.get(label, version)
         for label, version in wanted.items()
     }
+
+
+def model_config_list(entries: Iterable[str]) -> str:
+    """The whole of TensorFlow Serving's ModelServerConfig, as text."""
+    return "model_config_list {\n" + "".join(entries) + "}\n"
 
 
 def entry(

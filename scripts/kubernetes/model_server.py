@@ -6,12 +6,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from model_config import read_version_labels
+from model_config.versions import recent_versions
 from scripts.kubernetes import workload
 from scripts.kubernetes.cluster import MOUNTED_STORE, REST_PORT
 from scripts.kubernetes.monitoring import model_requests_in_flight
 from scripts.kubernetes.router import config_map, digest
 from scripts.kubernetes.workload import Workload
-from supervisor.server_config import entry
+from supervisor.server_config import entry, model_config_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,10 +56,10 @@ def _models_config(cluster: Cluster, servable: Servable) -> str:
     what bears one, or did before, is loaded. Elsewhere the newest version is.
     """
     histories = read_version_labels(servable.base_path) if servable.needs_labels else {}
-    versions = sorted({version for history in histories.values() for version in history[-2:]})
+    versions = sorted(recent_versions(histories))
     labels = {label: history[-1] for label, history in histories.items()}
     base_path = cluster.choices.store.base_path(servable.name)
-    return "model_config_list {\n" + entry(servable.name, base_path, versions, labels) + "}\n"
+    return model_config_list([entry(servable.name, base_path, versions, labels)])
 
 
 def _container(cluster: Cluster, servable: Servable) -> Manifest:
