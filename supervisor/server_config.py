@@ -119,8 +119,8 @@ def entry(
 ) -> str:
     """One ModelConfig of TensorFlow Serving; no versions mean its default policy, the newest."""
     fields = [
-        f"name: {json.dumps(servable)}",
-        f"base_path: {json.dumps(base_path)}",
+        f"name: {_quoted(servable)}",
+        f"base_path: {_quoted(base_path)}",
         'model_platform: "tensorflow"',
     ]
     specific = " ".join(f"versions: {version}" for version in versions)
@@ -131,3 +131,8 @@ def entry(
         for label, version in sorted(labels.items())
     ]
     return f"  config {{ {' '.join(fields)} }}\n"
+
+
+def _quoted(text: str) -> str:
+    """As JSON writes it, but with characters as they are: a text proto knows no pairs of surrogates."""
+    return json.dumps(text, ensure_ascii=False)

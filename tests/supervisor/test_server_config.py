@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from model_config import ModelConfig, changed_version_labels
-from supervisor.server_config import ServerConfig, entry, settled
+from serving.config_file import served_models
+from serving.flags import parse_flags
+from supervisor.server_config import ServerConfig, entry, model_config_list, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +69,15 @@ def test_an_entry_is_tensorflow_servings(tmp_path: Path) -> None:
     assert text == (
         f'  config {{ name: "q\\"uote" base_path: "{tmp_path}" model_platform: "tensorflow" }}\n'
     )
+
+
+def test_an_entry_is_read_as_it_was_meant(tmp_path: Path) -> None:
+    """The embedded model server finds a base path again, whichever characters are in it."""
+    folder = tmp_path / 'Füchse 🦊 "grau" \\ braun'
+    path = tmp_path / "models.config"
+    path.write_text(model_config_list([entry("m", str(folder))]), encoding="utf-8")
+    (served,) = served_models(parse_flags([f"--model_config_file={path}"]))
+    assert served.base_path == folder
 
 
 def test_tables_of_one_servable_get_one_entry(tmp_path: Path) -> None:
