@@ -15,7 +15,7 @@ RouterError                     500
 ├── TooLarge                    413   body, pixels, instances
 ├── NotReady                    503   no model is available (`/readyz`); Retry-After
 │   └── Draining                503   the router is stopping (`/readyz`); Retry-After
-├── TooBusy                     503   as many requests as allowed are waiting for the model; Retry-After
+├── TooBusy                     503   as many requests as allowed wait for the model, or for images by URL; Retry-After
 ├── TooManyRequests             429   over the key's rate or quota; Retry-After
 ├── LimitsUnavailable           503   rates and quotas cannot be checked; Retry-After
 ├── SupportUnavailable          503   what a few-shot model was taught cannot be reached; Retry-After
@@ -192,7 +192,7 @@ class DeadlinePassed(RouterError):
 
 
 class TooBusy(RouterError):
-    """As many requests as allowed are already waiting for this model."""
+    """As many requests as allowed are already waiting for this model, or for images by URL."""
 
     status = 503
     title = "Too busy"

@@ -12,13 +12,13 @@ import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from flask_server.bodies import Link
-from flask_server.errors import FetchRefused, RouterError, TooLarge, UnusableUrl
+from flask_server.errors import FetchRefused, RouterError, TooBusy, TooLarge, UnusableUrl
 from flask_server.public_addresses import may_be_reached
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 3
 _MOST_CHARACTERS = 4096
 _AT_ONCE = 4
+_REQUESTS_AT_ONCE = 16
 _CHUNK = 1 << 16
 _IN_URLS = "/?%:@!$&'()*+,;=~-._"
 _PORTS = {"http": 80, "https": 443}
@@ -60,6 +61,28 @@ def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+class _Room:
+    """How many bytes the images of one request may still have together: as many as it could have brought itself."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._left = most
+        self._lock = threading.Lock()
+
+    def check(self, size: int) -> None:
+        """Raise `TooLarge` if so many more are too many."""
+        if size > self._left:
+            raise TooLarge(
+                f"The URLs of this request lead to more than {self._most} bytes, the most that is taken."
+            )
+
+    def take(self, size: int) -> None:
+        """Count bytes that have come; raises as `check`."""
+        with self._lock:
+            self.check(size)
+            self._left -= size
+
+
 @dataclass(frozen=True, slots=True)
 class Fetcher:
     """Fetches images from the hosts that a deployment allows."""
@@ -70,6 +93,10 @@ class Fetcher:
     timeout_seconds: float
     most_bytes: int
     resolve: Resolve = resolve
+    turns: threading.Semaphore = field(
+        default_factory=lambda: threading.Semaphore(_REQUESTS_AT_ONCE)
+    )
+    """For requests that fetch, so that slow hosts leave threads to those that do not."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Fetcher:
@@ -82,37 +109,53 @@ class Fetcher:
         )
 
     def fetched(self, images: Sequence[Encoded | Link], deadline: float) -> list[Encoded]:
-        """Replace each link among images by the image it leads to, or by what is wrong with it."""
+        """Replace each link among images by the image it leads to, or by what is wrong with it.
+
+        Raises:
+            TooBusy: Too many requests fetch already.
+        """
         urls = [image.url for image in images if isinstance(image, Link)]
         if not urls:
             return [image for image in images if not isinstance(image, Link)]
-        with ThreadPoolExecutor(min(_AT_ONCE, len(urls))) as pool:
-            found = pool.map(lambda url: self._image_or_error(url, deadline), urls)
+        if not self.turns.acquire(blocking=False):
+            raise TooBusy("Too many requests wait for images by URL; try again in a moment.")
+        try:
+            found = iter(self._images_or_errors(urls, deadline))
+        finally:
+            self.turns.release()
         return [next(found) if isinstance(image, Link) else image for image in images]
 
-    def _image_or_error(self, url: str, deadline: float) -> Encoded:
-        try:
-            return self.fetch(url, deadline)
-        except RouterError as error:
-            return error
+    def _images_or_errors(self, urls: Sequence[str], deadline: float) -> list[Encoded]:
+        room = _Room(self.most_bytes)
 
-    def fetch(self, url: str, deadline: float) -> bytes:
+        def image_or_error(url: str) -> Encoded:
+            try:
+                return self.fetch(url, deadline, room)
+            except RouterError as error:
+                return error
+
+        with ThreadPoolExecutor(min(_AT_ONCE, len(urls))) as pool:
+            return list(pool.map(image_or_error, urls))
+
+    def fetch(self, url: str, deadline: float, room: _Room | None = None) -> bytes:
         """The bytes that a URL leads to, over at most three redirects.
 
         Args:
             url: http or https.
             deadline: When to give up at the latest, in seconds of `time.monotonic`.
+            room: What is left for it by the request's other images.
 
         Raises:
             FetchRefused: Fetching is off, or the host or its address is not allowed.
             UnusableUrl: It is no URL, or its server does not answer with an image in time.
-            TooLarge: The image is larger than a request may be.
+            TooLarge: The request's images are larger together than a request may be.
         """
+        room = room or _Room(self.most_bytes)
         deadline = min(deadline, time.monotonic() + self.timeout_seconds)
         for _ in range(_MOST_REDIRECTS + 1):
             target = target_of(url)
             address = self._checked_address(target, deadline)
-            answer = _get(target, address, deadline, self.most_bytes)
+            answer = _get(target, address, deadline, room)
             if isinstance(answer, bytes):
                 return answer
             url = _joined(url, answer.location)
@@ -182,7 +225,7 @@ class _Redirect(NamedTuple):
     location: str
 
 
-def _get(target: Target, address: str, deadline: float, most_bytes: int) -> bytes | _Redirect:
+def _get(target: Target, address: str, deadline: float, room: _Room) -> bytes | _Redirect:
     """One exchange with one address; a clock breaks it off at the deadline, however slowly the other end sends."""
     left = deadline - time.monotonic()
     if left <= 0:
@@ -193,7 +236,7 @@ def _get(target: Target, address: str, deadline: float, most_bytes: int) -> byte
             clock.daemon = True
             clock.start()
             try:
-                answer = _exchange(target, connected, most_bytes)
+                answer = _exchange(target, connected, room)
             finally:
                 clock.cancel()
             if time.monotonic() >= deadline:  # what was broken off may look whole
@@ -224,7 +267,7 @@ def _break_off(connected: socket.socket) -> None:
         return
 
 
-def _exchange(target: Target, connected: socket.socket, most_bytes: int) -> bytes | _Redirect:
+def _exchange(target: Target, connected: socket.socket, room: _Room) -> bytes | _Redirect:
     # Not `HTTPSConnection`: it is connected already. The port is for the header `Host`.
     connection = HTTPConnection(target.host, target.port)
     connection.default_port = _PORTS[target.scheme]
@@ -237,8 +280,8 @@ def _exchange(target: Target, connected: socket.socket, most_bytes: int) -> byte
             location = response.headers.get("Location")
             if response.status in _REDIRECTS and location:
                 return _Redirect(location)
-            _check_head(response, most_bytes)
-            return _body(response, most_bytes)
+            _check_head(response, room)
+            return _body(response, room)
     finally:
         connection.close()
 
@@ -250,7 +293,7 @@ def _joined(url: str, location: str) -> str:
         raise UnusableUrl("The URL redirects to something that is no URL.") from None
 
 
-def _check_head(response: HTTPResponse, most_bytes: int) -> None:
+def _check_head(response: HTTPResponse, room: _Room) -> None:
     if response.status != 200:
         raise UnusableUrl(f"The URL answered {response.status}, not an image.")
     kind = response.headers.get_content_type()
@@ -258,20 +301,14 @@ def _check_head(response: HTTPResponse, most_bytes: int) -> None:
         raise UnusableUrl(f"The URL answered '{kind[:100]}', not an image.")
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnusableUrl("The URL answered with a content encoding that nobody asked for.")
-    if response.length is not None and response.length > most_bytes:
-        raise _too_large(most_bytes)
+    room.check(response.length or 0)
 
 
-def _body(response: HTTPResponse, most_bytes: int) -> bytes:
+def _body(response: HTTPResponse, room: _Room) -> bytes:
     body = bytearray()
     while chunk := response.read1(_CHUNK):
+        room.take(len(chunk))
         body += chunk
-        if len(body) > most_bytes:
-            raise _too_large(most_bytes)
     if response.length:
         raise ConnectionError("less was sent than announced")
     return bytes(body)
-
-
-def _too_large(most_bytes: int) -> TooLarge:
-    return TooLarge(f"The URL leads to more than {most_bytes} bytes, the most that is taken.")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flask_server.bodies import Link
-from flask_server.errors import FetchRefused, TooLarge, UnusableUrl
+from flask_server.errors import FetchRefused, TooBusy, TooLarge, UnusableUrl
 from flask_server.fetching import Fetcher, target_of
 from flask_server.public_addresses import may_be_reached
 from flask_server.settings import load_settings
@@ -343,6 +343,44 @@ def test_types_sizes_and_statuses(pictures: PictureServer) -> None:
         fetch(fetcher(), endless)
     with pytest.raises(UnusableUrl):
         fetch(fetcher(), pictures.image("/cut", b"x", **{"Content-Length": "100"}))
+
+
+def test_the_images_of_a_request_share_its_limit(pictures: PictureServer) -> None:
+    """Together they have as many bytes as a request may, announced or not; whichever is beyond is refused."""
+    links = [Link(pictures.image(f"/{number}", b"x" * (MOST_BYTES // 2 - 1))) for number in "abc"]
+    del pictures.answers["/c"][1]["Content-Type"]
+    pictures.answers["/c"][1].update(
+        {"Content-Type": "image/png", "Content-Length": "", "Connection": "close"}
+    )
+    found = fetcher().fetched(links, time.monotonic() + 10)
+    assert sorted(isinstance(one, TooLarge) for one in found) == [False, False, True]
+    assert not any(
+        isinstance(one, TooLarge) for one in fetcher().fetched(links[:2], time.monotonic() + 10)
+    )
+
+
+def test_requests_that_fetch_are_limited() -> None:
+    """While 16 requests wait for slow hosts, one more is sent away at once, and what fetches nothing goes on."""
+    asked, over = threading.Semaphore(0), threading.Event()
+
+    def resolve(*_: object) -> list[str]:
+        asked.release()
+        over.wait(20)
+        return []
+
+    slow = fetcher(resolve)
+    links, deadline = [Link("http://pictures.test/")], time.monotonic() + 20
+    waiting = [threading.Thread(target=slow.fetched, args=(links, deadline)) for _ in range(16)]
+    for thread in waiting:
+        thread.start()
+        assert asked.acquire(timeout=5)
+    with pytest.raises(TooBusy):
+        slow.fetched(links, deadline)
+    assert slow.fetched([b"image"], deadline) == [b"image"]
+    over.set()
+    for thread in waiting:
+        thread.join()
+    assert [type(one) for one in slow.fetched(links, deadline)] == [UnusableUrl]
 
 
 def test_slow_servers_are_left(pictures: PictureServer) -> None:
