@@ -67,6 +67,11 @@ class RequestFacts:
             spent = time.monotonic() - begun
             self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + spent
 
+    @property
+    def whole_at(self) -> float:
+        """When all of the request was there: some bodies are received only by the thread that answers."""
+        return self.started + self.stage_seconds.get("receive", 0.0)
+
     def total_seconds(self) -> float:
         """How long ago the request came in."""
         return time.monotonic() - self.started

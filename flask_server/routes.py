@@ -53,10 +53,10 @@ def predict(model: Model, router: Router) -> Response:
     facts().model = model.config.name
     if model.problem is not None:
         raise UpstreamUnavailable(model.problem, retry_after_seconds=30)
-    top = top_of(request, model.config.top)
-    call = _call(model, top)
     with facts().stage("receive"):
         batch = images_in(request, most=router.settings.max_instances)
+    top = top_of(request, model.config.top)
+    call = _call(model, top)
     images = router.fetcher.fetched(batch.images, call.deadline)
     with facts().stage("queue"):
         place = model.places.take(call.deadline, call.client)
@@ -75,7 +75,7 @@ def _call(model: Model, top: int) -> Call:
     connection = request.environ.get("gunicorn.socket")
     sticky = model.config.sticky_header
     return Call(
-        deadline=facts().started + seconds,
+        deadline=facts().whole_at + seconds,
         top=top if model.takes_best else None,
         version=version,
         version_label=version_label,

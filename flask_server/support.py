@@ -43,7 +43,7 @@ def teach(model: Model, router: Router) -> Response:
     with facts().stage("receive"):
         batch = images_in(request, most=router.settings.max_instances)
     label = _label(_said_label(router.settings.max_instances))
-    deadline = facts().started + model.config.timeout_seconds
+    deadline = facts().whole_at + model.config.timeout_seconds
     images = router.fetcher.fetched(batch.images, deadline)
     texts = [_picture(one, number, model, router, deadline) for number, one in enumerate(images)]
     router.support.add(model.config.name, label, texts, most=router.settings.max_support_pictures)

@@ -276,6 +276,21 @@ def test_a_worker_short_of_files_lives_on(tmp_path: Path) -> None:
         assert int(children.read_text()) == worker
 
 
+def test_a_slow_upload_takes_nothing_from_the_model(tmp_path: Path) -> None:
+    """The model's time begins when all of a body is there, also where a thread receives it."""
+    with (
+        ToyModelServer() as toy,
+        started(tmp_path, table(toy) + "timeout_seconds = 0.5\n") as router,
+        socket.create_connection(("127.0.0.1", router.port), timeout=5) as slow,
+    ):
+        slow.sendall(POST + b"Content-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for piece in (RED[:20], RED[20:]):
+            time.sleep(0.4)
+            slow.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+        slow.sendall(b"0\r\n\r\n")
+        assert slow.recv(65536).startswith(b"HTTP/1.1 200")
+
+
 def test_client_that_waits_to_be_asked(router: Router) -> None:
     """A client that expects 100-continue is told to go on before it sends its body."""
     head = POST + b"Content-Type: image/png\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
