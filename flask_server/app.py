@@ -56,7 +56,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     logs.init_app(app)
     metrics.init_app(app, router)
     timing.init_app(app)
-    cors.init_app(app, settings)
+    cors.init_app(app, settings, router.models)
     security.init_app(app, settings)
     problems.init_app(app)
     access.init_app(app, settings, router.models)

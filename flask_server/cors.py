@@ -9,8 +9,11 @@ from flask_cors import CORS
 from flask_server.parameters import TIMEOUT_HEADER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flask import Flask, Response
 
+    from flask_server.models import Model
     from flask_server.settings import Settings
 
 REQUEST_HEADERS = (
@@ -34,8 +37,9 @@ EXPOSED_HEADERS = (
 _PREFLIGHT_SECONDS = 7200  # the longest that Chromium keeps an answer
 
 
-def init_app(app: Flask, settings: Settings) -> None:
+def init_app(app: Flask, settings: Settings, models: Mapping[str, Model]) -> None:
     """Answer preflights, and mark answers as readable, for the allowed origins."""
+    sticky = {header for model in models.values() if (header := model.config.sticky_header)}
     app.after_request(
         _share_timing
     )  # before CORS, for what runs after a request runs in the opposite order
@@ -43,7 +47,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         app,
         origins=list(settings.cors_origins),
         methods=["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
-        allow_headers=list(REQUEST_HEADERS),
+        allow_headers=[*REQUEST_HEADERS, *sorted(sticky)],
         expose_headers=list(EXPOSED_HEADERS),
         max_age=_PREFLIGHT_SECONDS,
         always_send=False,

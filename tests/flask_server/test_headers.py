@@ -101,6 +101,18 @@ def test_preflight(client: FlaskClient) -> None:
     assert response.headers["Access-Control-Max-Age"] == "7200"
 
 
+def test_a_page_may_say_who_it_asks_for(client_of: Callable[..., FlaskClient]) -> None:
+    """The header by which a model's users stay with their version is one that pages may send."""
+    client = client_of('sticky_header = "X-User"\ntraffic = { stable = 1 }')
+    asked = {
+        "Origin": ORIGIN,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "x-user",
+    }
+    allowed = client.options(PATH, headers=asked).headers["Access-Control-Allow-Headers"]
+    assert allowed.lower() == "x-user"
+
+
 @pytest.mark.parametrize("path", [PATH, "/models/", "/nothing", "/readyz"])
 def test_allowed_origin_may_read_everything(client: FlaskClient, path: str) -> None:
     """Answers, failures too, show an allowed origin all headers that matter, timing included."""
