@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from flask_server.models import Model
+    from flask_server.settings import Settings
 
 _KEEP_SECONDS = 1.0
 _PARALLEL = 8
@@ -71,8 +72,12 @@ def _state(model: Model) -> ModelState:
     return ModelState(next(iter(versions.values()), "START"), versions)
 
 
-def init_app(app: Flask, health: Health, models: Mapping[str, Model]) -> None:
-    """Attach the two routes."""
+def init_app(app: Flask, health: Health, models: Mapping[str, Model], settings: Settings) -> None:
+    """Attach the two routes.
+
+    Neither needs an API key. So where keys are in use, they keep what is wrong inside to themselves: `/models/` tells it.
+    """
+    talkative = settings.api_keys_file is None
 
     def livez() -> dict[str, str]:
         return {"status": "alive"}
@@ -82,12 +87,15 @@ def init_app(app: Flask, health: Health, models: Mapping[str, Model]) -> None:
         if name is not None and name not in models:
             raise UnknownModel(f"There is no model '{name[:100]}'.")
         states = health.states(None if name is None else [name])
+        if not talkative:
+            states = {name: replace(state, problem=None) for name, state in states.items()}
         members = {"models": {name: _told(state) for name, state in states.items()}}
         if health.draining.is_set():
             raise Draining("The router is stopping.", members=members)
         if not any(state.state == "AVAILABLE" for state in states.values()):
             problem = None if name is None else states[name].problem
-            detail = problem or "No model is available now."
+            what = "No model is" if name is None else f"'{name}' is not"
+            detail = problem or f"{what} available now."
             raise NotReady(detail, members=members)
         return Response(
             orjson.dumps({"status": "ready", **members}), content_type="application/json"

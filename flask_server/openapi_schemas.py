@@ -107,11 +107,6 @@ SCHEMAS: Json = {
                 "description": "Height, width.",
             },
             "color_mode": {"enum": ["rgb", "grayscale"]},
-            "upstream": {
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "Its model servers.",
-            },
         },
     },
     "Taught": {

@@ -10,6 +10,7 @@ import pytest
 from flask_server import create_app
 from flask_server.settings import Settings
 from tests.flask_server.conftest import encoded
+from tests.flask_server.test_access import write_keys
 from tests.processes import free_port
 
 if TYPE_CHECKING:
@@ -94,6 +95,24 @@ def test_what_the_supervisor_says_is_told(mixed: FlaskClient) -> None:
     listed = {model["name"]: model for model in mixed.get("/models/").json or []}
     assert listed["weightless"]["problem"] == problem["detail"]
     assert "'upstream'" in listed["nowhere"]["problem"]
+
+
+def test_what_needs_no_key_tells_no_internals(
+    client_of: Callable[..., FlaskClient], tmp_path: Path
+) -> None:
+    """Where API keys are in use, what is wrong with a model is only told to whoever has one."""
+    keys = write_keys(tmp_path / "keys.json", web={})
+    client = client_of(upstream=[], api_keys_file=tmp_path / "keys.json")
+    for query in ("", "?model=colours"):
+        assert "upstream" not in client.get(f"/readyz{query}").text
+    [listed] = client.get("/models/", headers={"X-API-Key": keys["web"]}).json or []
+    assert "'upstream'" in listed["problem"]
+
+
+def test_addresses_of_model_servers_are_not_told(client: FlaskClient, toy: ToyModelServer) -> None:
+    """Where a model's servers are is nobody's business but the operator's."""
+    for path in ("/models/", "/readyz"):
+        assert str(toy.server_port) not in client.get(path).text
 
 
 def test_placed_models_predict(mixed: FlaskClient) -> None:
