@@ -119,13 +119,13 @@ class FileLedger:
 def _spend_in(file: int, limits: Sequence[Limit]) -> Spending:
     """Change the record `{"<seconds>": [<window>, <count>], …}` of an open and locked file."""
     now = int(time.time())
-    windows = [(str(limit.seconds), now // limit.seconds) for limit in limits]
     record = _record(os.pread(file, _RECORD_BYTES, 0))
-    used = [_count(record.get(name), window) for name, window in windows]
-    result = spending(limits, used, now)
+    counts = [_counted(record.get(str(one.seconds)), now // one.seconds) for one in limits]
+    result = spending(limits, [count for _, count in counts], now)
     if result.allowed:
         fresh = {
-            name: [window, count + 1] for (name, window), count in zip(windows, used, strict=True)
+            str(limit.seconds): [window, count + 1]
+            for limit, (window, count) in zip(limits, counts, strict=True)
         }
         os.pwrite(file, orjson.dumps(record | fresh).ljust(_RECORD_BYTES), 0)
     return result
@@ -142,8 +142,13 @@ def _record(text: bytes) -> dict[str, object]:
     return {}
 
 
-def _count(entry: object, window: int) -> int:
+def _counted(entry: object, window: int) -> tuple[int, int]:
+    """The window to count in, and what was counted in it.
+
+    The next window goes on if it has begun once: a clock that is set back a little over midnight would else give the
+    whole quota twice.
+    """
     match entry:
-        case [int(known), int(count)] if known == window:
-            return count
-    return 0
+        case [int(known), int(count)] if known in (window, window + 1):
+            return known, count
+    return window, 0

@@ -21,6 +21,7 @@ for i = 1, #ARGV, 2 do
   local most, seconds = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
   local window = math.floor(now / seconds)
   local known = redis.call('HMGET', KEYS[1], 'window' .. seconds, 'count' .. seconds)
+  if tonumber(known[1]) == window + 1 then window = window + 1 end -- see FileLedger
   local count = tonumber(known[1]) == window and tonumber(known[2]) or 0
   allowed = allowed and count < most
   used[#used + 1] = count

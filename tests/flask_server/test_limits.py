@@ -74,6 +74,22 @@ def test_a_window_ends(place: str, key_id: str) -> None:
     )
 
 
+def test_a_clock_that_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes back over midnight does not give the day's quota again."""
+    ledger, daily = FileLedger(tmp_path), [Limit("daily", 2, DAY)]
+
+    def allowed(now: float) -> list[bool]:
+        monkeypatch.setattr("flask_server.ledger.time.time", lambda: now)
+        return [ledger.spend("a", daily).allowed for _ in range(3)]
+
+    midnight = 20_000 * DAY
+    assert allowed(midnight - 9) == [True, True, False]
+    assert allowed(midnight + 0.2) == [True, True, False]
+    assert allowed(midnight - 0.3) == [False] * 3
+    assert allowed(midnight + 9) == [False] * 3
+    assert allowed(midnight + DAY) == [True, True, False]
+
+
 def test_keys_do_not_share(place: str, key_id: str) -> None:
     """What one key uses is not taken from another."""
     ledger, one = ledger_at(place), [Limit("daily", 1, DAY)]
