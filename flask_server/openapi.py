@@ -81,7 +81,7 @@ def _operation(app: Flask, rule: Rule, method: str) -> Json:
     view = app.view_functions[rule.endpoint]
     told = inspect.getdoc(getattr(view, "func", view)) or rule.endpoint
     return {
-        "operationId": re.sub(r"\W", "_", f"{method.lower()}_{rule.endpoint}"),
+        "operationId": re.sub(r"[^\w.-]", "_", f"{method.lower()}_{rule.endpoint}"),
         "summary": told.partition("\n")[0],
         "responses": {"200": answer({}, "What was asked for."), **ANY_FAILURE},
         **({"security": []} if is_open(rule.rule) else {}),
