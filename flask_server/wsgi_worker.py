@@ -220,6 +220,9 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_request(self, req: Any, conn: Connection) -> object:  # noqa: ANN401 - untyped there
         """Answer one request of a connection; the client has as long to take the answer as it had to send the request."""
+        codings = [value for name, value in req.headers if name == "TRANSFER-ENCODING"]
+        if any(value.strip().lower() != "chunked" for value in codings):
+            raise http_errors.UnsupportedTransferCoding(", ".join(codings))  # nothing unpacks it
         conn.sock.settimeout(self.app.settings.receive_timeout)
         body = conn.take_body(req)
         if body is not None:

@@ -65,6 +65,7 @@ BROKEN = {
     ),
     "negative length": (POST + b"Content-Length: -1\r\n\r\n", 400),
     "coding": (POST + b"Transfer-Encoding: br\r\n\r\n", 501),
+    "stacked codings": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
     "chunk size": (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
     "chunk end": (POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nabcdef\r\n", 400),
     "expectation": (POST + b"Expect: tea\r\nContent-Length: 1\r\n\r\n", 417),
