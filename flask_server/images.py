@@ -46,7 +46,8 @@ _START_OF_SCAN, _MOST_SCANS = b"\xff\xda", 100
 _MODES = {"rgb": "RGB", "grayscale": "L"}
 # As long as a JPEG's may be. Longer ones cost more memory than their pixels: a row or a column has its own, too.
 _LONGEST_SIDE = 65_535
-_MOST_SECONDS = 5.0
+# Six times what the largest file takes that is no trick, a PNG of 30 MB.
+_MOST_SECONDS = 3.0
 _log = logging.getLogger(__name__)
 # Pillow only warns of an image that would fill the memory.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
