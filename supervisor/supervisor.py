@@ -20,7 +20,7 @@ from supervisor.wishes import Reload, Stop, Wishes
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from model_config import ModelConfig
@@ -37,6 +37,7 @@ HAND_OVER_SECONDS = 2.0
 """The router tells which models it has, not where it asks for them: so long it may ask the old servers still."""
 PREPARED_AT_ONCE = 2
 GIVEN_UP = "Its model server ended again and again and was given up; see its log, mend it, then send SIGHUP."
+BEING_MADE = "Its version is being made; it joins when that is done."
 NOT_CHOSEN = (
     "It is not among the models that --only names; start it without --only, or name it there."
 )
@@ -129,27 +130,37 @@ class Supervisor:
     # -- starting ----------------------------------------------------------------------------------------------
 
     def _bring_up(self) -> None:
-        self._start_servers()
-        self._place()
+        """Serve what has a version that fits its table; the others join one by one, when theirs is made."""
+        self._reserve_ports()
+        missing = self._missing()
+        self._problems = {model.name: BEING_MADE for each in missing for model in each.models}
+        self._serve(self.plan.servers)
         self._router = Child(router_command(self.options, self._placement_file), self._console)
         self._router.start()
         self._wait_until(lambda: readiness.router_models(self.options.router_url) is not None)
         self._show()
+        for made in self._prepare(missing):
+            self._serve(s for s in self.plan.servers if any(m in made.models for m in s.models))
+            self._show()
 
-    def _start_servers(self) -> None:
-        """Prepare what is missing, start a server for whatever has a version, wait until each is ready."""
-        self._problems.clear()
+    def _reserve_ports(self) -> None:
         for server in self.plan.servers:
             if server.url not in self._reserved:
                 self._reserved[server.url] = ports.reserve(server.host, server.port)
-        self._prepare()
-        for server in self.plan.servers:
-            self._start_server(server)
-        self._wait_until(self._all_ready)
 
-    def _prepare(self) -> None:
-        """Make the versions that are missing, a few at a time."""
-        waiting = missing_versions(model for server in self.plan.servers for model in server.models)
+    def _serve(self, servers: Iterable[ServerPlan]) -> None:
+        """Start these servers where there is something to serve, wait until each is ready, say where they are."""
+        servers = tuple(servers)
+        for server in servers:
+            self._start_server(server)
+        self._wait_until(lambda: all(map(self._is_settled, servers)))
+        self._place()
+
+    def _missing(self) -> list[Missing]:
+        return missing_versions(model for server in self.plan.servers for model in server.models)
+
+    def _prepare(self, waiting: list[Missing]) -> Iterator[Missing]:
+        """Make the versions that are missing, a few at a time; each is told when it is there, or has failed."""
         running: list[tuple[Missing, Child]] = []
         while waiting or running:
             while waiting and len(running) < PREPARED_AT_ONCE:
@@ -158,6 +169,7 @@ class Supervisor:
             for job in [job for job in running if job[1].has_ended]:
                 running.remove(job)
                 self._prepared(*job)
+                yield job[0]
 
     def _start_preparing(self, missing: Missing) -> Child:
         self._console.say(f"{missing.maker.name}: {missing.reason}; making one that fits its table")
@@ -169,6 +181,8 @@ class Supervisor:
     def _prepared(self, missing: Missing, child: Child) -> None:
         """Versions that do not fit their table are not served instead: their answers would be wrong."""
         self._preparing.remove(child)
+        for model in missing.models:
+            self._problems.pop(model.name, None)
         if missing_versions(missing.models):
             problem = child.last_words()
             if has_version(missing.maker.base_path):
@@ -205,12 +219,10 @@ class Supervisor:
             if not self._placed:
                 self._place()
 
-    def _all_ready(self) -> bool:
-        return all(
-            child.given_up or self._is_ready(server)
-            for server in self.plan.servers
-            if (child := self._servers.get(server.url))
-        )
+    def _is_settled(self, server: ServerPlan) -> bool:
+        """Whether it need not be waited for."""
+        child = self._servers.get(server.url)
+        return child is None or child.given_up is not None or self._is_ready(server)
 
     def _is_ready(self, server: ServerPlan) -> bool:
         return all(
@@ -263,7 +275,10 @@ class Supervisor:
         return report.ModelRow(model.name, route, state, ", ".join(upstream))
 
     def _show(self) -> None:
+        """Print the table, unless everything that there may be is still being made."""
         rows = [self._row(model) for model in self.plan.models]
+        if all(row.problem for row in rows) and BEING_MADE in self._problems.values():
+            return
         self._console.block(report.table(rows))
         self._console.block(report.example(rows, self.options))
 
@@ -284,8 +299,11 @@ class Supervisor:
             ):
                 self._console.say(line)
             return
-        self._start_servers()
-        self._place()
+        self._reserve_ports()
+        self._problems.clear()
+        for _ in self._prepare(self._missing()):
+            pass  # together, and before the router reads the tables that they are made for
+        self._serve(self.plan.servers)
         names = {*deployment.models}
         if not self._wait_until(
             lambda: readiness.router_models(self.options.router_url) == names, RELOAD_SECONDS

@@ -120,7 +120,7 @@ def started(
         ) as process,
     ):
         try:
-            wait_until(lambda: "to stop." in said(folder), seconds=30, what="it is up")
+            wait_until(lambda: tables(folder) > 0, seconds=30, what="it is up")
             yield process
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -190,6 +190,62 @@ def test_without_a_terminal_a_hang_up_is_a_reload(tmp_path: Path) -> None:
         process.send_signal(signal.SIGHUP)
         wait_until(lambda: tables(tmp_path) == 2, seconds=20, what="the models file is read again")
         assert process.poll() is None
+
+
+TENSORFLOW_MODEL_SERVER = f"""#!{sys.executable}
+import http.server, json, sys
+from pathlib import Path
+flags = dict(word.lstrip("-").partition("=")[::2] for word in sys.argv[1:])
+
+class Status(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        name = self.path.rpartition("/")[2]
+        served = f'name: "{{name}}"' in Path(flags["model_config_file"]).read_text()
+        rows = [{{"version": "1", "state": "AVAILABLE"}}] if served else []
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({{"model_version_status": rows}}).encode())
+
+http.server.HTTPServer(("127.0.0.1", int(flags["rest_api_port"])), Status).serve_forever()
+"""
+"""As much of the real one as tells which versions it has."""
+MADE_WHEN_TOLD = """
+import time
+from pathlib import Path
+here = Path(__file__).parent
+while not (here / "go").exists():
+    time.sleep(0.05)
+(here / "m" / "slow" / "1").mkdir(parents=True)
+(here / "m" / "slow" / "1" / "saved_model.pb").touch()
+"""
+
+
+@pytest.mark.parametrize("servers", ["separate", "shared"])
+def test_a_version_that_is_still_being_made_keeps_no_other_model_waiting(
+    tmp_path: Path, servers: str
+) -> None:
+    """What can be served is, while a slow download or training goes on, and that model joins when it is done."""
+    program = tmp_path / "tensorflow_model_server"
+    program.write_text(TENSORFLOW_MODEL_SERVER)
+    program.chmod(0o755)
+    (tmp_path / "make.py").write_text(MADE_WHEN_TOLD)
+    (tmp_path / "m" / "ready" / "1").mkdir(parents=True)
+    (tmp_path / "m" / "ready" / "1" / "saved_model.pb").touch()
+    models = f"model_servers = '{servers}'\n[ready]\ninput_size = [8, 8]\n[slow]\ninput_size = [8, 8]\ntrain = 'make.py'\n"
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SAVED_MODELS_DIR": "m"}
+    with started(tmp_path, models=models, server="binary", **env):
+        states = {line.split()[0]: line.split()[2] for line in rows(tmp_path)}
+        assert states == {"ready": "AVAILABLE", "slow": "UNAVAILABLE"}
+        assert "slow is not served: Its version is being made" in said(tmp_path)
+        (tmp_path / "go").touch()
+        wait_until(lambda: tables(tmp_path) == 2, seconds=20, what="it joins")
+        assert [line.split()[2] for line in rows(tmp_path)] == ["AVAILABLE", "AVAILABLE"]
+
+
+def rows(folder: Path) -> list[str]:
+    """The rows of the newest table of models."""
+    newest = said(folder).rpartition("MODEL SERVER\n")[2]
+    return [line for line in newest.splitlines() if "/predict/ " in line]
 
 
 def test_relative_paths_mean_the_folder_that_it_was_started_in(tmp_path: Path) -> None:

@@ -140,6 +140,11 @@ TRAINED = (
 )
 
 
+def prepare(supervisor: Supervisor) -> None:
+    """Make the versions that are missing."""
+    list(supervisor._prepare(supervisor._missing()))
+
+
 def test_a_changed_table_gets_a_version_of_its_own(
     supervisor_of: MakeSupervisor, said: io.StringIO, tmp_path: Path
 ) -> None:
@@ -147,7 +152,7 @@ def test_a_changed_table_gets_a_version_of_its_own(
     (tmp_path / "train.py").write_text(TRAINER.format(root=str(ROOT)))
     for preprocess in ("none", "tf", "tf"):
         supervisor = supervisor_of(TRAINED.format(preprocess=preprocess))
-        supervisor._prepare()
+        prepare(supervisor)
         assert supervisor._problems == {}
     assert sorted(folder.name for folder in (tmp_path / "a").iterdir()) == ["1", "2"]
     line = 'a: version 1 was made with preprocess = "none", the table says "tf"; making one'
@@ -159,14 +164,14 @@ def test_a_version_that_does_not_fit_is_not_served_instead(
 ) -> None:
     """Where no version that fits can be made, requests are told why, and a running server lets go of the old one."""
     (tmp_path / "train.py").write_text(TRAINER.format(root=str(ROOT)))
-    supervisor_of(TRAINED.format(preprocess="none"))._prepare()
+    prepare(supervisor_of(TRAINED.format(preprocess="none")))
     supervisor = supervisor_of(TRAINED.format(preprocess="torch"))
     (server,) = supervisor.plan.servers
     (tmp_path / "state").mkdir()
     config = ServerConfig(tmp_path / "state" / "server.config", server.url, print)
     supervisor._configs[server.url] = config
     config.serve(supervisor.plan.models)
-    supervisor._prepare()
+    prepare(supervisor)
     supervisor._start_server(server)
     assert supervisor._servers == {}
     assert str(tmp_path / "a") not in config.path.read_text()
@@ -183,7 +188,7 @@ def test_checking_tells_what_does_not_fit(supervisor_of: MakeSupervisor, tmp_pat
     assert f"  no version under {tmp_path / 'a'} yet: would train it with" in report.check(
         first.plan, first.options
     )
-    first._prepare()
+    prepare(first)
     assert "version 1" not in report.check(first.plan, first.options)
     changed = supervisor_of(TRAINED.format(preprocess="tf"))
     line = '  version 1 was made with preprocess = "none", the table says "tf": would train it with'
