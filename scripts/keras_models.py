@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,13 +149,25 @@ def _from_file(config: ModelConfig, path: Path) -> keras.Model:
         with warnings.catch_warnings():
             # Keras only warns of layers that it finds no weights for and leaves as they are: at random.
             warnings.simplefilter("error", UserWarning)
-            model.load_weights(path)
+            with _named_as_keras_wants(path) as name:
+                model.load_weights(name)
     except (ValueError, OSError, KeyError, TypeError, UserWarning) as error:
         what = f"; does it belong to {config.architecture}?" if config.architecture else ":"
         raise UserError(
             f"Model '{config.name}': {path} cannot be loaded{what} {_first_line(error)}"
         ) from None
     return model
+
+
+@contextlib.contextmanager
+def _named_as_keras_wants(path: Path) -> Iterator[Path]:
+    """A name by which Keras tells the layout: the files that it publishes have the older one, and `.h5` at the end."""
+    with h5py.File(path) as file:
+        is_older = any(name.startswith("layer_names") for name in file.attrs)
+    with tempfile.TemporaryDirectory() as folder:
+        name = Path(folder, "older.h5" if is_older else "present.weights.h5")
+        name.symlink_to(path)
+        yield name
 
 
 def _is_whole_model(path: Path) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -68,6 +69,34 @@ def test_each_kind_of_file_gives_the_weights_back(tmp_path: Path, file_name: str
     else:
         saved.save(path)
     assert_same_weights(build_model(config_with(weights=str(path), **SMALL)), saved)
+
+
+def save_as_keras_publishes(model: keras.Model, path: Path) -> None:
+    """Write a weights file in the older layout: a group for each layer, in order, and the names as attributes."""
+    layers = [layer for layer in model.layers if layer.weights]
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
+        for layer in layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{number}" for number in range(len(layer.weights))]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, value in zip(names, layer.get_weights(), strict=True):
+                group[name] = value
+
+
+@pytest.mark.parametrize("older", [True, False])
+@pytest.mark.parametrize("file_name", ["mine.weights.h5", "mine.h5"])
+def test_the_name_of_a_weights_file_need_not_tell_its_layout(
+    weights_dir: Path, file_name: str, older: bool
+) -> None:
+    """The file that Keras publishes, put where the hints say, gives its weights; so does one of today under the older name."""
+    saved = keras.applications.MobileNet((32, 32, 3), alpha=0.25, weights=None, classes=1000)
+    if older:
+        save_as_keras_publishes(saved, weights_dir / file_name)
+    else:
+        saved.save_weights(weights_dir / "other.weights.h5")
+        (weights_dir / "other.weights.h5").rename(weights_dir / file_name)
+    assert_same_weights(build_model(config_with(weights="imagenet", **SMALL)), saved)
 
 
 def test_the_labels_say_how_many_classes() -> None:
