@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from model_config import ConfigError
+from supervisor.ports import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,21 +128,13 @@ def plan_cluster(deployment: Deployment, choices: Choices) -> Cluster:
     models = tuple(deployment.models.values())
     groups: dict[str, list[ModelConfig]] = {}
     for model in models:
-        if all(_is_loopback(url) for url in model.upstream):
+        if all(map(is_local, model.upstream)):
             groups.setdefault(model.servable, []).append(model)
     servables = tuple(
         Servable(name, _dns_name(name, deployment), tuple(group)) for name, group in groups.items()
     )
     _check_names_differ(servables, deployment)
     return Cluster(choices, models, servables)
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _dns_name(servable: str, deployment: Deployment) -> str:

@@ -25,7 +25,7 @@ def inference_manifests(cluster: Cluster, servable: Servable) -> Iterator[Manife
     namespace = cluster.choices.namespace
     predictor = f"http://{name}-predictor.{namespace}.svc.cluster.local"
     files = model_files(cluster, servable.models, lambda _: (name, predictor))
-    yield router.config_map(f"{name}-transformer", cluster, files)
+    yield workload.config_map(f"{name}-transformer", namespace, files)
     yield {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
@@ -36,15 +36,15 @@ def inference_manifests(cluster: Cluster, servable: Servable) -> Iterator[Manife
         },
         "spec": {
             "predictor": _predictor(cluster, servable),
-            "transformer": _transformer(cluster, servable, router.digest(files)),
+            "transformer": _transformer(cluster, servable, workload.digest(files)),
         },
     }
 
 
 def _predictor(cluster: Cluster, servable: Servable) -> Manifest:
     return {
-        "minReplicas": 2,
-        "maxReplicas": 20,
+        "minReplicas": workload.LEAST_PODS,
+        "maxReplicas": workload.MOST_PODS,
         "securityContext": workload.POD_SECURITY,
         "model": {
             "modelFormat": {"name": "tensorflow"},
@@ -63,8 +63,8 @@ def _transformer(cluster: Cluster, servable: Servable, config_digest: str) -> Ma
     container["command"] = ["sh", "-c", "exec python -m flask_server"]
     container["securityContext"] = workload.CONTAINER_SECURITY
     return {
-        "minReplicas": 2,
-        "maxReplicas": 20,
+        "minReplicas": workload.LEAST_PODS,
+        "maxReplicas": workload.MOST_PODS,
         "annotations": {"keras-front-door/config": config_digest},
         "securityContext": workload.POD_SECURITY,
         "containers": [container],

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from model_config import read_version_labels
 from model_config.versions import recent_versions
 from scripts.kubernetes import workload
 from scripts.kubernetes.cluster import MOUNTED_STORE, REST_PORT
 from scripts.kubernetes.monitoring import model_requests_in_flight
-from scripts.kubernetes.router import config_map, digest
 from scripts.kubernetes.workload import Workload
 from supervisor.server_config import entry, model_config_list
 
@@ -32,16 +32,14 @@ def model_server_manifests(cluster: Cluster, servable: Servable) -> Iterator[Man
         "model-server",
         servable.workload,
         cluster.choices.namespace,
-        2,
-        20,
         math.ceil(servable.timeout_seconds),
     )
     files = {"models.config": _models_config(cluster, servable)}
-    yield config_map(servable.workload, cluster, files)
+    yield workload.config_map(servable.workload, cluster.choices.namespace, files)
     yield workload.deployment(
         whose,
         _container(cluster, servable),
-        config_digest=digest(files),
+        config_digest=workload.digest(files),
         extra=_storage(cluster, servable),
     )
     yield workload.service(whose, port=REST_PORT, target="http")
@@ -63,7 +61,7 @@ def _models_config(cluster: Cluster, servable: Servable) -> str:
 
 
 def _container(cluster: Cluster, servable: Servable) -> Manifest:
-    model = f"/v1/models/{servable.name}"
+    model = f"/v1/models/{quote(servable.name, safe='')}"
     return {
         "name": "model-server",
         "image": cluster.choices.server_image,

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
-from model_config import ConfigError
 from scripts.kubernetes import workload
 from scripts.kubernetes.monitoring import requests_in_flight
 from scripts.kubernetes.router_models import MODELS_FILE, model_files, service_url
 from scripts.kubernetes.workload import Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from scripts.kubernetes.cluster import Cluster
     from scripts.kubernetes.yaml_files import Manifest
@@ -27,62 +24,31 @@ KEYS_SECRET = "router-api-keys"  # noqa: S105 - a name
 TLS_SECRET = "router-tls"  # noqa: S105 - a name
 STOP_SECONDS = 35
 """The router's DRAIN_SECONDS and STOP_TIMEOUT (1 and 30), and a little."""
-CONFIG_MAP_BYTES = 1_000_000
 IN_FLIGHT_EACH = 16
 """Requests that one pod of two workers handles at once before another pod is started."""
 PUBLIC_PATHS = ("/models/", "/hello/", "/docs", "/openapi.json", "/samples/", "/static/")
 """What the Ingress lets in besides the page at `/` and the models' routes: neither metrics nor health."""
 
 
-def router_workload(cluster: Cluster) -> Workload:
-    """Two pods at least, so that one may go."""
-    return Workload("router", "router", cluster.choices.namespace, 2, 20, STOP_SECONDS)
-
-
 def router_manifests(cluster: Cluster) -> Iterator[Manifest]:
     """Everything of the router."""
-    whose = router_workload(cluster)
+    whose = Workload("router", "router", cluster.choices.namespace, STOP_SECONDS)
     files = model_files(
         cluster, cluster.models, lambda item: (item.name, service_url(cluster, item))
     )
-    yield config_map("router-models", cluster, files)
+    yield workload.config_map("router-models", cluster.choices.namespace, files)
     if cluster.choices.keys is not None:
         yield _keys_secret(cluster, cluster.choices.keys)
     yield workload.deployment(
         whose,
         container(cluster, "router", PORT),
-        config_digest=digest(files, cluster.choices.keys or b""),
+        config_digest=workload.digest(files, cluster.choices.keys or b""),
         extra={"volumes": volumes(cluster, "router-models")},
     )
     yield workload.service(whose, port=80, target="http")
     yield workload.autoscaler(whose, requests_in_flight(cluster, IN_FLIGHT_EACH))
     yield workload.disruption_budget(whose)
     yield _ingress(cluster, whose)
-
-
-def config_map(name: str, cluster: Cluster, files: Mapping[str, str]) -> Manifest:
-    """Files that pods mount.
-
-    Raises:
-        ConfigError: They are more than Kubernetes keeps in one object.
-    """
-    if sum(len(text.encode()) for text in files.values()) > CONFIG_MAP_BYTES:
-        raise ConfigError(
-            f"The models file and its labels are over {CONFIG_MAP_BYTES} bytes, which is what a ConfigMap holds;"
-            " render fewer models into one namespace."
-        )
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": cluster.choices.namespace},
-        "data": dict(files),
-    }
-
-
-def digest(files: Mapping[str, str], secret: bytes = b"") -> str:
-    """A short name for the content of configuration files."""
-    text = json.dumps(dict(files), sort_keys=True).encode()
-    return hashlib.sha256(text + secret).hexdigest()[:16]
 
 
 def container(cluster: Cluster, name: str, port: int) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from model_config import ConfigError
 from scripts.kubernetes.cluster import labels
 
 if TYPE_CHECKING:
@@ -12,6 +15,9 @@ if TYPE_CHECKING:
 
     from scripts.kubernetes.yaml_files import Manifest
 
+LEAST_PODS, MOST_PODS = 2, 20
+"""Of everything: two, so that one may go."""
+CONFIG_MAP_BYTES = 1_000_000
 LEAVE_SECONDS = 10
 """Between the order to stop and SIGTERM: time for every node to hear that the pod takes no new connections."""
 NOBODY = 65534
@@ -38,8 +44,6 @@ class Workload:
     component: str
     name: str
     namespace: str
-    least: int
-    most: int
     stop_seconds: int
     """How long its requests may take to finish after SIGTERM."""
 
@@ -60,6 +64,31 @@ class Workload:
             },
             **rest,
         }
+
+
+def config_map(name: str, namespace: str, files: Mapping[str, str]) -> Manifest:
+    """Files that pods mount.
+
+    Raises:
+        ConfigError: They are more than Kubernetes keeps in one object.
+    """
+    if sum(len(text.encode()) for text in files.values()) > CONFIG_MAP_BYTES:
+        raise ConfigError(
+            f"The models file and its labels are over {CONFIG_MAP_BYTES} bytes, which is what a ConfigMap holds;"
+            " render fewer models into one namespace."
+        )
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": dict(files),
+    }
+
+
+def digest(files: Mapping[str, str], secret: bytes = b"") -> str:
+    """A short name for the content of configuration files."""
+    text = json.dumps(dict(files), sort_keys=True).encode()
+    return hashlib.sha256(text + secret).hexdigest()[:16]
 
 
 def deployment(
@@ -133,7 +162,7 @@ def service(workload: Workload, *, port: int, target: str) -> Manifest:
 
 
 def autoscaler(workload: Workload, metrics: Sequence[Manifest]) -> Manifest:
-    """Between `least` and `most` pods: by processor, and by what else `metrics` says; quick up, slow down."""
+    """Between `LEAST_PODS` and `MOST_PODS`: by processor, and by what else `metrics` says; quick up, slow down."""
     cpu = {
         "type": "Resource",
         "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}},
@@ -147,8 +176,8 @@ def autoscaler(workload: Workload, metrics: Sequence[Manifest]) -> Manifest:
                 "kind": "Deployment",
                 "name": workload.name,
             },
-            "minReplicas": workload.least,
-            "maxReplicas": workload.most,
+            "minReplicas": LEAST_PODS,
+            "maxReplicas": MOST_PODS,
             "metrics": [cpu, *metrics],
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
         },

@@ -132,6 +132,16 @@ def test_a_slow_model_is_waited_for(manifests: Manifests) -> None:
     assert pod["terminationGracePeriodSeconds"] >= 45
 
 
+def test_what_the_supervisor_would_start_gets_a_model_server(tmp_path: Path) -> None:
+    """An upstream of 0.0.0.0 is this machine's for both; a servable's name is quoted where it is part of a URL."""
+    table = 'input_size = [8, 8]\nservable = "photo model"\nupstream = "http://0.0.0.0:9000"\n'
+    (tmp_path / "models.toml").write_text(f"[m]\n{table}")
+    assert render("--models", tmp_path / "models.toml", "--out", tmp_path).returncode == 0
+    deployment = Manifests(tmp_path, "").one("Deployment", "model-photo-model")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["livenessProbe"]["httpGet"]["path"] == "/v1/models/photo%20model"
+
+
 def test_probes_ask_what_means_something(manifests: Manifests) -> None:
     """The router is asked /livez and /readyz; a model server is ready when a version answers for its metadata."""
     router = manifests.one("Deployment", "router")["spec"]["template"]["spec"]["containers"][0]
