@@ -71,7 +71,7 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True)
-class Servable:
+class ModelServer:
     """One model server of the cluster and the tables that it serves."""
 
     name: str
@@ -106,16 +106,16 @@ class Cluster:
 
     choices: Choices
     models: tuple[ModelConfig, ...]
-    servables: tuple[Servable, ...]
+    model_servers: tuple[ModelServer, ...]
 
-    def servable_of(self, model: ModelConfig) -> Servable | None:
+    def model_server_of(self, model: ModelConfig) -> ModelServer | None:
         """Its model server in this cluster; None where its table names one elsewhere."""
-        return next((item for item in self.servables if model in item.models), None)
+        return next((item for item in self.model_servers if model in item.models), None)
 
     @property
     def upstreams_elsewhere(self) -> tuple[str, ...]:
         """Base URLs of model servers outside the cluster."""
-        urls = (url for m in self.models if not self.servable_of(m) for url in m.upstream)
+        urls = (url for m in self.models if not self.model_server_of(m) for url in m.upstream)
         return tuple(dict.fromkeys(urls))
 
 
@@ -130,11 +130,12 @@ def plan_cluster(deployment: Deployment, choices: Choices) -> Cluster:
     for model in models:
         if all(map(is_local, model.upstream)):
             groups.setdefault(model.servable, []).append(model)
-    servables = tuple(
-        Servable(name, _dns_name(name, deployment), tuple(group)) for name, group in groups.items()
+    servers = tuple(
+        ModelServer(name, _dns_name(name, deployment), tuple(group))
+        for name, group in groups.items()
     )
-    _check_names_differ(servables, deployment)
-    return Cluster(choices, models, servables)
+    _check_names_differ(servers, deployment)
+    return Cluster(choices, models, servers)
 
 
 def _dns_name(servable: str, deployment: Deployment) -> str:
@@ -147,14 +148,14 @@ def _dns_name(servable: str, deployment: Deployment) -> str:
     return name
 
 
-def _check_names_differ(servables: tuple[Servable, ...], deployment: Deployment) -> None:
+def _check_names_differ(servers: tuple[ModelServer, ...], deployment: Deployment) -> None:
     seen: dict[str, str] = {}
-    for servable in servables:
-        other = seen.setdefault(servable.dns_name, servable.name)
-        if other != servable.name:
+    for server in servers:
+        other = seen.setdefault(server.dns_name, server.name)
+        if other != server.name:
             raise ConfigError(
-                f"{deployment.path}: servables '{other}' and '{servable.name}' would both be"
-                f" '{servable.dns_name}' in Kubernetes; rename one of them."
+                f"{deployment.path}: servables '{other}' and '{server.name}' would both be"
+                f" '{server.dns_name}' in Kubernetes; rename one of them."
             )
 
 

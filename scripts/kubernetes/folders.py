@@ -23,8 +23,8 @@ def write_manifests(cluster: Cluster, folder: Path) -> None:
     """Write `base/`, the KServe overlay `kserve/`, and where they are wanted the values for prometheus-adapter."""
     base = base_files(cluster)
     inference = {
-        f"{servable.workload}.yaml": list(inference_manifests(cluster, servable))
-        for servable in cluster.servables
+        f"{server.workload}.yaml": list(inference_manifests(cluster, server))
+        for server in cluster.model_servers
     }
     write_folder(folder / "base", {"kustomization.yaml": [_kustomization(base)], **base})
     write_folder(folder / "kserve", {"kustomization.yaml": [overlay(list(inference))], **inference})
@@ -38,8 +38,8 @@ def base_files(cluster: Cluster) -> dict[str, Iterable[Manifest]]:
     if cluster.choices.store.scheme == "pvc":
         files["model-store.yaml"] = [_claim(cluster)]
     files["router.yaml"] = list(router_manifests(cluster))
-    for servable in cluster.servables:
-        files[f"{servable.workload}.yaml"] = list(model_server_manifests(cluster, servable))
+    for server in cluster.model_servers:
+        files[f"{server.workload}.yaml"] = list(model_server_manifests(cluster, server))
     files["network-policies.yaml"] = list(network_policies(cluster))
     files["service-monitor.yaml"] = [service_monitor(cluster)]
     return files

@@ -13,18 +13,18 @@ from scripts.kubernetes.router_models import model_files
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scripts.kubernetes.cluster import Cluster, Servable
+    from scripts.kubernetes.cluster import Cluster, ModelServer
     from scripts.kubernetes.yaml_files import Manifest
 
 PORT = 8080
 
 
-def inference_manifests(cluster: Cluster, servable: Servable) -> Iterator[Manifest]:
+def inference_manifests(cluster: Cluster, server: ModelServer) -> Iterator[Manifest]:
     """The router's configuration and the InferenceService of one servable."""
-    name = servable.workload
+    name = server.workload
     namespace = cluster.choices.namespace
     predictor = f"http://{name}-predictor.{namespace}.svc.cluster.local"
-    files = model_files(cluster, servable.models, lambda _: (name, predictor))
+    files = model_files(cluster, server.models, lambda _: (name, predictor))
     yield workload.config_map(f"{name}-transformer", namespace, files)
     yield {
         "apiVersion": "serving.kserve.io/v1beta1",
@@ -35,13 +35,13 @@ def inference_manifests(cluster: Cluster, servable: Servable) -> Iterator[Manife
             "annotations": {"serving.kserve.io/deploymentMode": "RawDeployment"},
         },
         "spec": {
-            "predictor": _predictor(cluster, servable),
-            "transformer": _transformer(cluster, servable, workload.digest(files)),
+            "predictor": _predictor(cluster, server),
+            "transformer": _transformer(cluster, server, workload.digest(files)),
         },
     }
 
 
-def _predictor(cluster: Cluster, servable: Servable) -> Manifest:
+def _predictor(cluster: Cluster, server: ModelServer) -> Manifest:
     return {
         "minReplicas": workload.LEAST_PODS,
         "maxReplicas": workload.MOST_PODS,
@@ -49,14 +49,14 @@ def _predictor(cluster: Cluster, servable: Servable) -> Manifest:
         "model": {
             "modelFormat": {"name": "tensorflow"},
             "env": workload.MODEL_SERVER_ENVIRONMENT,
-            "storageUri": cluster.choices.store.address(servable.name),
+            "storageUri": cluster.choices.store.address(server.name),
             "securityContext": workload.CONTAINER_SECURITY,
             "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
         },
     }
 
 
-def _transformer(cluster: Cluster, servable: Servable, config_digest: str) -> Manifest:
+def _transformer(cluster: Cluster, server: ModelServer, config_digest: str) -> Manifest:
     container = router.container(cluster, "kserve-container", PORT)
     # KServe appends --model_name and --predictor_host; the shell takes them and drops them, for the router reads
     # both from its models file.
@@ -68,7 +68,7 @@ def _transformer(cluster: Cluster, servable: Servable, config_digest: str) -> Ma
         "annotations": {"keras-front-door/config": config_digest},
         "securityContext": workload.POD_SECURITY,
         "containers": [container],
-        "volumes": router.volumes(cluster, f"{servable.workload}-transformer"),
+        "volumes": router.volumes(cluster, f"{server.workload}-transformer"),
     }
 
 

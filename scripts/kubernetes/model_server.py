@@ -17,7 +17,7 @@ from supervisor.server_config import entry, model_config_list
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from scripts.kubernetes.cluster import Cluster, Servable
+    from scripts.kubernetes.cluster import Cluster, ModelServer
     from scripts.kubernetes.yaml_files import Manifest
 
 CONFIG_FOLDER = "/etc/model-server"
@@ -26,42 +26,42 @@ IN_FLIGHT_EACH = 4
 """Predictions that one pod computes or holds at once before another pod is started."""
 
 
-def model_server_manifests(cluster: Cluster, servable: Servable) -> Iterator[Manifest]:
+def model_server_manifests(cluster: Cluster, server: ModelServer) -> Iterator[Manifest]:
     """Everything of one model server."""
     whose = Workload(
         "model-server",
-        servable.workload,
+        server.workload,
         cluster.choices.namespace,
-        math.ceil(servable.timeout_seconds),
+        math.ceil(server.timeout_seconds),
     )
-    files = {"models.config": _models_config(cluster, servable)}
-    yield workload.config_map(servable.workload, cluster.choices.namespace, files)
+    files = {"models.config": _models_config(cluster, server)}
+    yield workload.config_map(server.workload, cluster.choices.namespace, files)
     yield workload.deployment(
         whose,
-        _container(cluster, servable),
+        _container(cluster, server),
         config_digest=workload.digest(files),
-        extra=_storage(cluster, servable),
+        extra=_storage(cluster, server),
     )
     yield workload.service(whose, port=REST_PORT, target="http")
-    yield workload.autoscaler(whose, model_requests_in_flight(cluster, servable, IN_FLIGHT_EACH))
+    yield workload.autoscaler(whose, model_requests_in_flight(cluster, server, IN_FLIGHT_EACH))
     yield workload.disruption_budget(whose)
 
 
-def _models_config(cluster: Cluster, servable: Servable) -> str:
+def _models_config(cluster: Cluster, server: ModelServer) -> str:
     """TensorFlow Serving's ModelServerConfig as text.
 
     Where a table shares traffic out between version labels, they are those that lie beside the versions on this machine;
     what bears one, or did before, is loaded. Elsewhere the newest version is.
     """
-    histories = read_version_labels(servable.base_path) if servable.needs_labels else {}
+    histories = read_version_labels(server.base_path) if server.needs_labels else {}
     versions = sorted(recent_versions(histories))
     labels = {label: history[-1] for label, history in histories.items()}
-    base_path = cluster.choices.store.base_path(servable.name)
-    return model_config_list([entry(servable.name, base_path, versions, labels)])
+    base_path = cluster.choices.store.base_path(server.name)
+    return model_config_list([entry(server.name, base_path, versions, labels)])
 
 
-def _container(cluster: Cluster, servable: Servable) -> Manifest:
-    model = f"/v1/models/{quote(servable.name, safe='')}"
+def _container(cluster: Cluster, server: ModelServer) -> Manifest:
+    model = f"/v1/models/{quote(server.name, safe='')}"
     return {
         "name": "model-server",
         "image": cluster.choices.server_image,
@@ -69,7 +69,7 @@ def _container(cluster: Cluster, servable: Servable) -> Manifest:
         "args": [
             "--port=8500",
             f"--rest_api_port={REST_PORT}",
-            f"--rest_api_timeout_in_ms={math.ceil(servable.timeout_seconds * 1000)}",
+            f"--rest_api_timeout_in_ms={math.ceil(server.timeout_seconds * 1000)}",
             f"--model_config_file={CONFIG_FOLDER}/models.config",
             "--allow_version_labels_for_unavailable_models=true",
             "--file_system_poll_wait_seconds=10",
@@ -95,14 +95,14 @@ def _mounts(cluster: Cluster) -> list[Manifest]:
     return mounts
 
 
-def _storage(cluster: Cluster, servable: Servable) -> Mapping[str, Any]:
+def _storage(cluster: Cluster, server: ModelServer) -> Mapping[str, Any]:
     """Volumes, and for an S3 bucket the container that copies versions before the server starts.
 
     TensorFlow Serving reads `gs://` itself; reading `s3://` was taken out of it after release 2.6.
     """
     store = cluster.choices.store
     volumes: list[Manifest] = [
-        {"name": "config", "configMap": {"name": servable.workload}},
+        {"name": "config", "configMap": {"name": server.workload}},
         {"name": "scratch", "emptyDir": {"sizeLimit": "256Mi"}},
     ]
     if store.scheme == "pvc":
@@ -111,15 +111,15 @@ def _storage(cluster: Cluster, servable: Servable) -> Mapping[str, Any]:
     if store.scheme != "s3":
         return {"volumes": volumes}
     volumes.append({"name": "models", "emptyDir": {}})
-    return {"volumes": volumes, "initContainers": [_copy_container(cluster, servable)]}
+    return {"volumes": volumes, "initContainers": [_copy_container(cluster, server)]}
 
 
-def _copy_container(cluster: Cluster, servable: Servable) -> Manifest:
-    source = cluster.choices.store.address(servable.name).removeprefix("s3://")
+def _copy_container(cluster: Cluster, server: ModelServer) -> Manifest:
+    source = cluster.choices.store.address(server.name).removeprefix("s3://")
     return {
         "name": "copy-versions",
         "image": COPY_IMAGE,
-        "args": ["copy", f":s3,env_auth:{source}", f"{MOUNTED_STORE}/{servable.name}"],
+        "args": ["copy", f":s3,env_auth:{source}", f"{MOUNTED_STORE}/{server.name}"],
         "env": [{"name": "RCLONE_CONFIG", "value": "/tmp/rclone.conf"}],  # noqa: S108
         "envFrom": [{"secretRef": {"name": "model-store", "optional": True}}],
         "securityContext": workload.CONTAINER_SECURITY,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from scripts.kubernetes.cluster import labels
 
 if TYPE_CHECKING:
-    from scripts.kubernetes.cluster import Cluster, Servable
+    from scripts.kubernetes.cluster import Cluster, ModelServer
     from scripts.kubernetes.yaml_files import Manifest
 
 REQUESTS = "router_requests_in_flight"
@@ -28,9 +28,9 @@ def requests_in_flight(cluster: Cluster, each: int) -> list[Manifest]:
     return [pods] if cluster.choices.follow_requests else []
 
 
-def model_requests_in_flight(cluster: Cluster, servable: Servable, each: int) -> list[Manifest]:
+def model_requests_in_flight(cluster: Cluster, server: ModelServer, each: int) -> list[Manifest]:
     """The same for a model server: TensorFlow Serving has no such gauge, so the routers' counts are added up."""
-    models = [model.name for model in servable.models]
+    models = [model.name for model in server.models]
     selector = {"matchExpressions": [{"key": "model", "operator": "In", "values": models}]}
     metric = {"name": MODEL_REQUESTS, "selector": selector}
     target = {"type": "AverageValue", "averageValue": str(each)}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from model_config import Label
-    from scripts.kubernetes.cluster import Cluster, Servable
+    from scripts.kubernetes.cluster import Cluster, ModelServer
 
 MODELS_FILE = "models.toml"
 NOT_THE_ROUTERS = {"name", "base_path", "architecture", "architecture_options", "weights", "train"}
@@ -26,22 +26,22 @@ WRITTEN_APART = {"servable", "labels", "upstream"}
 _DEFAULTS = ModelConfig(name="", servable="", base_path=Path())
 
 
-def service_url(cluster: Cluster, servable: Servable) -> str:
-    """Where the router finds a servable: the address of its Service."""
-    return f"http://{servable.workload}.{cluster.choices.namespace}.svc:{REST_PORT}"
+def service_url(cluster: Cluster, server: ModelServer) -> str:
+    """Where the router finds a model server: the address of its Service."""
+    return f"http://{server.workload}.{cluster.choices.namespace}.svc:{REST_PORT}"
 
 
 def model_files(
     cluster: Cluster,
     models: Iterable[ModelConfig],
-    upstream: Callable[[Servable], tuple[str, str]],
+    upstream: Callable[[ModelServer], tuple[str, str]],
 ) -> Mapping[str, str]:
     """The router's models file and the labels files that it names, as name -> content.
 
     Args:
-        cluster: Tells which servable serves a model.
+        cluster: Tells which model server serves a model.
         models: The tables to write.
-        upstream: Servable -> its name in its model server, and that server's base URL.
+        upstream: Model server -> the servable's name in it, and its base URL.
 
     Raises:
         ConfigError: A table names a file that only lies on this machine.
@@ -61,12 +61,12 @@ def model_files(
 
 
 def _where(
-    cluster: Cluster, model: ModelConfig, upstream: Callable[[Servable], tuple[str, str]]
+    cluster: Cluster, model: ModelConfig, upstream: Callable[[ModelServer], tuple[str, str]]
 ) -> dict[str, Any]:
-    servable = cluster.servable_of(model)
-    if servable is None:
+    server = cluster.model_server_of(model)
+    if server is None:
         return {"servable": model.servable, "upstream": list(model.upstream)}
-    name, url = upstream(servable)
+    name, url = upstream(server)
     return {"servable": name, "upstream": [url]}
 
 
