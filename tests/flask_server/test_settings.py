@@ -130,4 +130,4 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     for item in fields(Settings):
         assert any(line.split()[:1] == [item.name.upper()] for line in lines)
-    assert any("idle connection is kept open (default: 75.0)" in line for line in lines)
+    assert any("0: none is kept (default: 75.0)" in line for line in lines)
