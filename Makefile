@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 CODE := auto_cmd.py supervisor model_config flask_server serving scripts
 SLOW := tensorflow or zoo or conformance or browser or deployment or slow
 
-.PHONY: help install run test test-fast lint format bench clean
+.PHONY: help install run test test-fast docs lint format bench clean
 
 help:
 	@echo "make run        start every model of models.toml behind the router (ARGS=… goes to auto_cmd.py)"
 	@echo "make test       lint, types and every test"
 	@echo "make test-fast  the tests that need no TensorFlow (under a minute)"
+	@echo "make docs       the tests that hold the pages to the code and run what they show"
 	@echo "make lint       ruff, mypy, import-linter and bandit"
 	@echo "make format     let ruff format and mend what it can"
 	@echo "make bench      measure, write benchmarks/results/"
@@ -21,7 +22,7 @@ install: $(VENV)/.installed
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "This needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is missing; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/.installed: requirements.txt requirements-router.txt requirements-model-server.txt | $(VENV)/bin/python
 	@echo "Installing what running needs into $(VENV) (TensorFlow is large: a minute or two)"
@@ -44,6 +45,9 @@ test: lint test-fast
 
 test-fast: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not ($(SLOW))"
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/flask_server/test_docs.py tests/end_to_end
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
