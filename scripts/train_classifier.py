@@ -46,6 +46,8 @@ def main() -> None:
     config = checked_table(deployment, arguments.name, {**table, "labels": names})
     _check_same(config, backbone, names, deployment)
     check_can_be_written(config.base_path)
+    if config.name not in deployment.models:
+        check_can_be_written(_labels_file(deployment, config.name).parent)
     print(f"{config.name}: {len(photos)} photos of {len(names)} classes", flush=True)
     with tensorflow_chatter_hidden():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
@@ -119,11 +121,15 @@ def _add_table(
     """Write the labels and the table, unless the table is there."""
     if name in deployment.models:
         return
-    labels = deployment.path.parent / "labels" / f"{name}.json"
+    labels = _labels_file(deployment, name)
     write_text(labels, json.dumps(names, indent=2, ensure_ascii=False) + "\n")
     table = {**table, "labels": path_in(labels, deployment)}
     add_table(deployment, name, table, comment="trained by scripts/train_classifier.py")
     print(f"{name}: its table is in {deployment.path}", flush=True)
+
+
+def _labels_file(deployment: Deployment, name: str) -> Path:
+    return deployment.path.parent / "labels" / f"{name}.json"
 
 
 def _share(text: str) -> float:

@@ -215,11 +215,15 @@ def test_a_mistake_is_told_at_once(folder: Path, arguments: list[str], words: st
     assert not (folder / "labels").exists()
 
 
-def test_a_base_path_that_cannot_be_written_is_told_at_once(folder: Path) -> None:
-    """No photo is looked at for a version that could not be written."""
-    (folder / "versions").write_text("a file")
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("versions", "versions/shapes cannot be written"), ("labels", "labels cannot be written")],
+)
+def test_what_cannot_be_written_is_told_at_once(folder: Path, file: str, words: str) -> None:
+    """No photo is looked at for a version or labels that could not be written."""
+    (folder / file).write_text("a file")
     process = train(folder)
-    assert_one_sentence(process, "versions/shapes cannot be written")
+    assert_one_sentence(process, words)
     assert process.stdout == ""
 
 
