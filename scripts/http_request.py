@@ -88,7 +88,7 @@ def key_header() -> dict[str, str]:
 def _answer(response: requests.Response, hint: str) -> object:
     try:
         answer = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(
             f"{response.url} answered {response.status_code} without JSON; is it the right server? Otherwise {hint}."
         ) from None

@@ -49,7 +49,7 @@ def _read_request(path: Path) -> object:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"The request {path} cannot be read: {error.strerror}.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"The request {path} is not JSON text.") from None
 
 
@@ -63,8 +63,10 @@ def decoded(answer: object, config: ModelConfig, top: int) -> list[object]:
         case {"predictions": [[*_], *_] as rows} | {"outputs": [[*_], *_] as rows}:
             try:
                 return [top_labels(np.asarray(row, np.float32), top, config.labels) for row in rows]
-            except (RouterError, ValueError, TypeError) as error:
+            except RouterError as error:
                 raise UserError(str(error)) from None
+            except (ValueError, TypeError):  # rows of text, or of different lengths
+                pass
     raise UserError(f"The model server answered no scores: {str(answer)[:200]}")
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import math
 import statistics
 import time
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,7 +59,9 @@ class Pair:
 
     @property
     def shift(self) -> float:
-        """How far the score that moved most has moved."""
+        """How far the score that moved most has moved; infinitely far if there are more or fewer."""
+        if self.before.scores.shape != self.after.scores.shape:
+            return math.inf
         return float(np.abs(self.before.scores - self.after.scores).max())
 
 
@@ -99,7 +103,8 @@ def _print_disagreements(pairs: Iterable[Pair], config: ModelConfig) -> None:
 
 
 def _named(answer: Answer, config: ModelConfig) -> str:
-    name = config.labels[answer.best].name if config.labels else str(answer.best)
+    labelled = answer.best < len(config.labels)
+    name = config.labels[answer.best].name if labelled else str(answer.best)
     return f"{name} {answer.scores[answer.best]:.3f}"
 
 
@@ -137,6 +142,6 @@ def _ask(url: str, signatures: Collection[str], pixels: np.ndarray, config: Mode
     answer = ask(f"{url}:predict", hint=HINT, json=body)
     milliseconds = 1000 * (time.monotonic() - begun)
     match answer:
-        case {"predictions": [list(scores)]}:
+        case {"predictions": [[_, *_] as scores]} if all(isinstance(s, Real) for s in scores):
             return Answer(np.asarray(scores, np.float64), milliseconds)
     raise UserError(f"{url} answered no scores: {str(answer)[:200]}")

@@ -29,3 +29,10 @@ def test_what_is_no_url_is_said(url: str) -> None:
     """Whatever cannot be asked is one sentence that says how it is written."""
     with pytest.raises(UserError, match=r"is no URL of a web server; write http://HOST:PORT"):
         ask(url, hint="name another")
+
+
+@pytest.mark.parametrize("body", ["<html>", "", "[" * 100_000])
+def test_an_answer_that_is_no_json_is_said(body: str) -> None:
+    """Nor is a nesting without end, which Python's parser gives up in a way of its own."""
+    with answering(200, body) as url, pytest.raises(UserError, match="answered 200 without JSON"):
+        ask(url, hint="name another")

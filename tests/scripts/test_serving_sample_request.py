@@ -145,6 +145,16 @@ def test_scores_that_do_not_fit_the_labels_are_one_sentence(models: Path, tmp_pa
     assert_one_sentence(process, "10 scores", "4 labels")
 
 
+@pytest.mark.parametrize("rows", [[["a", "b"]], [[[1], [2, 3]]], 7])
+def test_scores_that_are_none_are_one_sentence(models: Path, tmp_path: Path, rows: object) -> None:
+    """Text, rows of different lengths and what is no list are quoted."""
+    with answering(200, json.dumps({"predictions": rows})) as url:
+        process = run_script(
+            "serving_sample_request", "-i", CLOCK, "--models", models, "--url", url, cwd=tmp_path
+        )
+    assert_one_sentence(process, f"answered no scores: {{'predictions': {rows}}}")
+
+
 @pytest.mark.parametrize("form", ["predictions", "outputs"])
 def test_a_whole_request_is_sent_as_it_is(models: Path, tmp_path: Path, form: str) -> None:
     """With --json each instance of the answer has its labels, in row and in column form."""

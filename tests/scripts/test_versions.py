@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from model_config import read_version_labels
+from scripts.version_comparison import Answer, Pair
 from tests.flask_server.conftest import encoded
 from tests.flask_server.toy_model_server import ToyModelServer
 from tests.processes import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
@@ -170,6 +174,24 @@ def test_a_server_that_does_not_follow(versions: Versions, toy: ToyModelServer) 
     status, told = versions("promote", "colours", "2", "stable", "--wait", "1")
     assert (status, "within 1 s" in told) == (1, True)
     assert read_version_labels(versions.base_path) == {"stable": [1]}
+
+
+@pytest.mark.parametrize("scores", [["red"], [0.1, "red"], [], [[0.1], [0.9]], 7])
+def test_comparing_what_gives_no_scores(
+    versions: Versions, toy: ToyModelServer, tmp_path: Path, scores: object
+) -> None:
+    """An answer that is not one number a class ends with a sentence that quotes it."""
+    toy.model.answer = (200, json.dumps({"predictions": [scores]}).encode())
+    (tmp_path / "a.png").write_bytes(encoded((250, 10, 10)))
+    status, told = versions("compare", "colours", "1", "2", str(tmp_path))
+    assert (status, "answered no scores: " in told, "Traceback" in told) == (1, True, False)
+
+
+def test_versions_of_different_classes_differ_infinitely() -> None:
+    """A version that knows another class can be compared all the same."""
+    before, after = np.array([0.9, 0.1]), np.array([0.1, 0.1, 0.8])
+    pair = Pair(Path("a.png"), Answer(before, 1.0), Answer(after, 1.0))
+    assert (pair.agree, pair.shift) == (False, math.inf)
 
 
 def test_comparing(versions: Versions, toy: ToyModelServer, tmp_path: Path) -> None:
