@@ -1,9 +1,12 @@
-"""Preprocessing on the client's side: by the router's own functions, so that it is the same."""
+"""Preprocessing and decoding on the client's side: by the router's own functions, so that they are the same."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from flask_server.decoding import top_labels
 from flask_server.errors import RouterError
 from flask_server.images import ImageReader
 from flask_server.preprocessing import CONVENTIONS
@@ -12,8 +15,6 @@ from flask_server.settings import IMAGE_FORMATS
 from scripts.command_line import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from model_config import ModelConfig
 
 FORMATS = (
@@ -55,3 +56,17 @@ def preprocessed(encoded: bytes, config: ModelConfig) -> np.ndarray:
         UserError: As `resized`.
     """
     return CONVENTIONS[config.preprocess](resized(encoded, config))
+
+
+def best_labels(scores: object, config: ModelConfig, top: int) -> list[list[Any]]:
+    """The labels `[[id, name, score], ...]` that a model server's scores of one image mean.
+
+    Raises:
+        UserError: They are no scores, or not one for each label.
+    """
+    try:
+        return top_labels(np.asarray(scores, np.float32), top, config.labels)
+    except RouterError as error:
+        raise UserError(str(error)) from None
+    except (ValueError, TypeError):  # text, or lists of different lengths
+        raise UserError(f"The model server answered no scores: {str(scores)[:200]}") from None

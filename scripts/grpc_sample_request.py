@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from flask_server.decoding import top_labels
+from scripts.client_side import best_labels
 from scripts.command_line import UserError, run
 from scripts.model_choice import add_models_argument, pick_model, read_models
 from scripts.sample_image import add_top_argument, print_labels, read_image
@@ -34,7 +34,7 @@ def main() -> None:
     config = pick_model(deployment, arguments.model or next(iter(deployment.models)))
     image = read_image(arguments.image)
     scores = predicted_scores(arguments.server, config, image, arguments.version_label)
-    print_labels(top_labels(scores, arguments.top or config.top, config.labels))
+    print_labels(best_labels(scores, config, arguments.top or config.top))
 
 
 def predicted_scores(
@@ -90,8 +90,11 @@ def _only_row(outputs: Mapping[str, TensorProto], servable: str) -> np.ndarray:
     if len(outputs) != 1:
         raise UserError(f"{servable} answered {sorted(outputs)}, not scores alone.")
     (output,) = outputs.values()
-    scores: np.ndarray = tf.make_ndarray(output)[0]
-    return scores
+    rows: np.ndarray = tf.make_ndarray(output)
+    if not rows.ndim or not len(rows):
+        raise UserError(f"{servable} answered no row of scores.")
+    row: np.ndarray = rows[0]
+    return row
 
 
 def _arguments() -> argparse.Namespace:

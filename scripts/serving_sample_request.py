@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
-
-from flask_server.decoding import top_labels
-from flask_server.errors import RouterError
-from scripts.client_side import preprocessed
+from scripts.client_side import best_labels, preprocessed
 from scripts.command_line import UserError, run
 from scripts.http_request import ask
 from scripts.model_choice import add_models_argument, pick_model, read_models
@@ -61,12 +57,7 @@ def decoded(answer: object, config: ModelConfig, top: int) -> list[object]:
     """
     match answer:
         case {"predictions": [[*_], *_] as rows} | {"outputs": [[*_], *_] as rows}:
-            try:
-                return [top_labels(np.asarray(row, np.float32), top, config.labels) for row in rows]
-            except RouterError as error:
-                raise UserError(str(error)) from None
-            except (ValueError, TypeError):  # rows of text, or of different lengths
-                pass
+            return [best_labels(row, config, top) for row in rows]
     raise UserError(f"The model server answered no scores: {str(answer)[:200]}")
 
 

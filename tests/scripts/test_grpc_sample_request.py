@@ -22,6 +22,12 @@ labels = ["bright", "dark"]
 input_size = [8, 8]
 preprocess = "none"
 upstream = "http://127.0.0.1:1"
+
+[other_labels]
+servable = "light"
+base_path = "light"
+labels = ["bright"]
+input_size = [8, 8]
 """
 
 
@@ -97,3 +103,15 @@ def test_a_file_that_is_no_image_is_told_as_such(server: ModelServer) -> None:
     )
     assert_one_sentence(done, "INVALID_ARGUMENT", "image")
     assert "--port" not in done.stderr
+
+
+@pytest.mark.tensorflow
+def test_scores_that_do_not_fit_the_labels_are_one_sentence(server: ModelServer) -> None:
+    """A table of another model is told as the router tells it."""
+    address = f"127.0.0.1:{server.grpc_port}"
+    process = run_script(
+        *("grpc_sample_request", "-i", CLOCK, "--models", "models.toml", "--server", address),
+        *("--model", "other_labels"),
+        cwd=server.program.log.parent,
+    )
+    assert_one_sentence(process, "answered 2 scores, but 1 label is configured")
