@@ -29,7 +29,7 @@ class BusyError(UserError):
 
 
 class KeyRefusedError(UserError):
-    """The server wants an API key, or another one: asking again will not help."""
+    """An API key is wanted, or another one: asking again will not help."""
 
 
 def ask(  # noqa: PLR0913 - what a request consists of
@@ -80,8 +80,16 @@ def ask(  # noqa: PLR0913 - what a request consists of
 
 
 def key_header() -> dict[str, str]:
-    """The environment's API_KEY, for a router that asks for one; never to be sent to a model server."""
+    """The environment's API_KEY, for a router that asks for one; never to be sent to a model server.
+
+    Raises:
+        KeyRefusedError: It cannot be sent.
+    """
     key = os.environ.get("API_KEY", "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise KeyRefusedError(
+            "The environment's API_KEY is no key: one is letters, digits and '_'."
+        )
     return {"X-API-Key": key} if key else {}
 
 

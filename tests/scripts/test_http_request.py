@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from scripts.command_line import UserError
-from scripts.http_request import ask
+from scripts.http_request import ask, key_header
 from tests.processes import free_port
 from tests.scripts.answering import answering
 
@@ -36,3 +36,11 @@ def test_an_answer_that_is_no_json_is_said(body: str) -> None:
     """Nor is a nesting without end, which Python's parser gives up in a way of its own."""
     with answering(200, body) as url, pytest.raises(UserError, match="answered 200 without JSON"):
         ask(url, hint="name another")
+
+
+@pytest.mark.parametrize("key", ["a\nb", "€", "kfd_ü"])
+def test_a_key_that_cannot_be_sent_is_said(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """It is not the URL's fault when API_KEY is no key."""
+    monkeypatch.setenv("API_KEY", key)
+    with pytest.raises(UserError, match="API_KEY is no key"):
+        key_header()
