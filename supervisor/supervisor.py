@@ -11,15 +11,14 @@ import traceback
 from typing import TYPE_CHECKING
 
 from model_config import ConfigError, load_deployment
-from supervisor import ports, readiness, report, state_files
+from supervisor import readiness, report, state_files
 from supervisor.child import Child
-from supervisor.plan import make_plan, router_command, server_command
+from supervisor.model_servers import ModelServers
+from supervisor.plan import make_plan, router_command
 from supervisor.prepare import has_version, missing_versions, prepare_command
-from supervisor.server_config import ServerConfig
 from supervisor.wishes import Reload, Stop, Wishes
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
@@ -52,12 +51,9 @@ class Supervisor:
         self._console = console
         self._wishes = Wishes()
         self._reload_wanted = False
-        self._servers: dict[str, Child] = {}
-        self._reserved: dict[str, socket.socket] = {}
-        self._configs: dict[str, ServerConfig] = {}
+        self._servers = ModelServers(options, console)
         self._followed = 0.0
         self._preparing: list[Child] = []
-        self._retired: list[Child] = []
         self._router: Child | None = None
         self._problems: dict[str, str] = {}
         self._placed = True
@@ -100,7 +96,7 @@ class Supervisor:
     # -- keeping alive -----------------------------------------------------------------------------------------
 
     def _keep_alive(self) -> None:
-        kept = (*self._servers.values(), *filter(None, [self._router]))
+        kept = (*self._servers.children.values(), *filter(None, [self._router]))
         for child in kept:
             if child.has_ended:
                 self._bury(child)
@@ -120,7 +116,7 @@ class Supervisor:
             raise Stop(1)
         self._console.say(f"{child.given_up}; it is given up, the rest goes on")
         for server in self.plan.servers:
-            if self._servers.get(server.url) is child:
+            if self._servers.children.get(server.url) is child:
                 self._give_up(server)
 
     def _give_up(self, server: ServerPlan) -> None:
@@ -131,7 +127,7 @@ class Supervisor:
 
     def _bring_up(self) -> None:
         """Serve what has a version that fits its table; the others join one by one, when theirs is made."""
-        self._reserve_ports()
+        self._servers.reserve(self.plan.servers)
         missing = self._missing()
         self._problems = {model.name: BEING_MADE for each in missing for model in each.models}
         self._serve(self.plan.servers)
@@ -143,17 +139,12 @@ class Supervisor:
             self._serve(s for s in self.plan.servers if any(m in made.models for m in s.models))
             self._show()
 
-    def _reserve_ports(self) -> None:
-        for server in self.plan.servers:
-            if server.url not in self._reserved:
-                self._reserved[server.url] = ports.reserve(server.host, server.port)
-
     def _serve(self, servers: Iterable[ServerPlan]) -> None:
         """Start these servers where there is something to serve, wait until each is ready, say where they are."""
-        servers = tuple(servers)
-        for server in servers:
-            self._start_server(server)
-        self._wait_until(lambda: all(map(self._is_settled, servers)))
+        able = [(server, [*filter(self._can_be_served, server.models)]) for server in servers]
+        for server, models in able:
+            self._servers.serve(server, models)
+        self._wait_until(lambda: all(self._servers.is_settled(*each) for each in able))
         self._place()
 
     def _missing(self) -> list[Missing]:
@@ -192,44 +183,13 @@ class Supervisor:
     def _can_be_served(self, model: ModelConfig) -> bool:
         return model.name not in self._problems and has_version(model.base_path)
 
-    def _start_server(self, server: ServerPlan) -> None:
-        ready = [model for model in server.models if self._can_be_served(model)]
-        if not ready:
-            if server.url in self._configs:  # it serves versions that fit no table any more
-                self._configs[server.url].serve(())
-            return
-        if server.url not in self._configs:
-            # By its port, for while one is replaced there are two of a name.
-            path = self.options.state_dir / f"server_{server.port}.config"
-            self._configs[server.url] = ServerConfig(path, server.url, self._console.say)
-        config = self._configs[server.url]
-        config.serve(ready)
-        known = self._servers.get(server.url)
-        if known is None or known.given_up:
-            child = Child(server_command(server, self.options, config.path), self._console)
-            self._servers[server.url] = child
-            child.start()
-
     def _follow(self) -> None:
-        """Each second: tell the model servers which versions to load, as people move labels and add versions."""
+        """Each second: let the model servers follow what lies on disk, and write down what could not be written."""
         if time.monotonic() > self._followed + FOLLOW_SECONDS:
             self._followed = time.monotonic()
-            for config in self._configs.values():
-                config.follow()
+            self._servers.follow()
             if not self._placed:
                 self._place()
-
-    def _is_settled(self, server: ServerPlan) -> bool:
-        """Whether it need not be waited for."""
-        child = self._servers.get(server.url)
-        return child is None or child.given_up is not None or self._is_ready(server)
-
-    def _is_ready(self, server: ServerPlan) -> bool:
-        return all(
-            readiness.available_versions(server.url, model.servable)
-            for model in server.models
-            if self._can_be_served(model)
-        )
 
     # -- telling -----------------------------------------------------------------------------------------------
 
@@ -299,7 +259,7 @@ class Supervisor:
             ):
                 self._console.say(line)
             return
-        self._reserve_ports()
+        self._servers.reserve(self.plan.servers)
         self._problems.clear()
         for _ in self._prepare(self._missing()):
             pass  # together, and before the router reads the tables that they are made for
@@ -309,24 +269,18 @@ class Supervisor:
             lambda: readiness.router_models(self.options.router_url) == names, RELOAD_SECONDS
         ):
             self._console.say("The router has not taken the models file over; its lines say why.")
-        elif unneeded := set(self._reserved) - {server.url for server in self.plan.servers}:
+        elif unneeded := self._servers.unneeded(self.plan.servers):
             self._wait_until(lambda: False, HAND_OVER_SECONDS)
             self._retire(unneeded)
         self._show()
 
     def _retire(self, urls: Iterable[str]) -> None:
         """Stop the model servers that no model needs any more; requests that are still there may finish."""
-        for url in urls:
-            if child := self._servers.pop(url, None):
-                child.ask_to_end()
-                self._retired.append(child)
-            self._configs.pop(url, None)
-            self._reserved.pop(url).close()
-        self._wait_until(
-            lambda: not any(child.is_running for child in self._retired), _patience(self._retired)
-        )
-        while self._retired:
-            self._retired.pop().end()
+        self._servers.retire(urls)
+        retired = self._servers.retired
+        self._wait_until(lambda: not any(child.is_running for child in retired), _patience(retired))
+        while retired:
+            retired.pop().end()
 
     # -- stopping ----------------------------------------------------------------------------------------------
 
@@ -336,7 +290,7 @@ class Supervisor:
         self._stop_children(self._preparing)
         if self._router:
             self._stop_children([self._router])
-        self._stop_children([*self._servers.values(), *self._retired])
+        self._stop_children([*self._servers.children.values(), *self._servers.retired])
         self._console.say("all stopped")
 
     def _stop_children(self, children: list[Child]) -> None:

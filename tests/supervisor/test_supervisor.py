@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from model_config import load_deployment
-from supervisor import ports, report
+from supervisor import report
 from supervisor.child import Child, Command
 from supervisor.console import Console
 from supervisor.options import read_options
@@ -88,8 +88,8 @@ def test_stopping_is_heard_while_a_model_server_is_retired(
     url = supervisor.plan.servers[0].url
     command = Command("a", (sys.executable, "-c", FINISHES_SLOWLY), {}, stop_seconds=30)
     child = Child(command, supervisor._console)
-    supervisor._servers[url] = child
-    supervisor._reserved[url] = ports.reserve("127.0.0.1", ports.port_of(url))
+    supervisor._servers.reserve(supervisor.plan.servers)
+    supervisor._servers.children[url] = child
     child.start()
     wait_until(lambda: "up" in said.getvalue(), seconds=10, what="it is up")
     supervisor._wishes._queue.put(Stop(0))
@@ -169,11 +169,11 @@ def test_a_version_that_does_not_fit_is_not_served_instead(
     (server,) = supervisor.plan.servers
     (tmp_path / "state").mkdir()
     config = ServerConfig(tmp_path / "state" / "server.config", server.url, print)
-    supervisor._configs[server.url] = config
+    supervisor._servers._configs[server.url] = config
     config.serve(supervisor.plan.models)
     prepare(supervisor)
-    supervisor._start_server(server)
-    assert supervisor._servers == {}
+    supervisor._serve([server])
+    assert supervisor._servers.children == {}
     assert str(tmp_path / "a") not in config.path.read_text()
     assert supervisor._placement(supervisor.plan.models[0]) == {
         "problem": 'Its version 1 was made with preprocess = "none", the table says "torch". Change the table back,'
