@@ -33,14 +33,20 @@ def _available(row: object) -> tuple[int, ...]:
     return ()
 
 
-def router_models(url: str) -> set[str] | None:
-    """Names of the models that the router has routes for; None if it does not answer.
+def router_states(url: str) -> dict[str, str] | None:
+    """The models that the router has routes for, each with its state; None if it does not answer.
 
     `/readyz` tells them without an API key, and also while none of them is available (503).
     """
     told = _get(f"{url}/readyz")
     models = told.get("models") if isinstance(told, dict) else None
-    return set(models) if isinstance(models, dict) else None
+    if not isinstance(models, dict):
+        return None
+    return {
+        name: str(model["state"])
+        for name, model in models.items()
+        if isinstance(model, dict) and "state" in model
+    }
 
 
 def _get(url: str) -> Any:  # noqa: ANN401 - JSON

@@ -34,6 +34,8 @@ READY_SECONDS = 120.0
 RELOAD_SECONDS = 30.0
 HAND_OVER_SECONDS = 2.0
 """The router tells which models it has, not where it asks for them: so long it may ask the old servers still."""
+OTHER_WORKERS_SECONDS = 0.5
+"""What one worker of the router tells, the others, who were told at the same time, know as well after so long."""
 PREPARED_AT_ONCE = 2
 GIVEN_UP = "Its model server ended again and again and was given up; see its log, mend it, then send SIGHUP."
 BEING_MADE = "Its version is being made; it joins when that is done."
@@ -133,10 +135,12 @@ class Supervisor:
         self._serve(self.plan.servers)
         self._router = Child(router_command(self.options, self._placement_file), self._console)
         self._router.start()
-        self._wait_until(lambda: readiness.router_models(self.options.router_url) is not None)
+        self._wait_until(lambda: readiness.router_states(self.options.router_url) is not None)
         self._show()
         for made in self._prepare(missing):
             self._serve(s for s in self.plan.servers if any(m in made.models for m in s.models))
+            self._wait_until(self._router_has_read, RELOAD_SECONDS)
+            self._wait_until(lambda: False, OTHER_WORKERS_SECONDS)
             self._show()
 
     def _serve(self, servers: Iterable[ServerPlan]) -> None:
@@ -222,6 +226,15 @@ class Supervisor:
         if self._router:
             self._router.signal(signal.SIGHUP)
 
+    def _router_has_read(self) -> bool:
+        """Whether it has the models of now, and knows a server for each that has one."""
+        states = readiness.router_states(self.options.router_url) or {}
+        without = {name for name, state in states.items() if state == "UNAVAILABLE"}
+        placed = {m.name for m in self.plan.models if "upstream" in self._placement(m)}
+        return {*states} == {*(m.name for m in self.plan.models), *self.plan.left_out} and not (
+            placed & without
+        )
+
     def _row(self, model: ModelConfig) -> report.ModelRow:
         route = f"{self.options.router_url}/{model.name}/predict/"
         upstream = self.plan.upstream(model)
@@ -264,10 +277,7 @@ class Supervisor:
         for _ in self._prepare(self._missing()):
             pass  # together, and before the router reads the tables that they are made for
         self._serve(self.plan.servers)
-        names = {*deployment.models}
-        if not self._wait_until(
-            lambda: readiness.router_models(self.options.router_url) == names, RELOAD_SECONDS
-        ):
+        if not self._wait_until(self._router_has_read, RELOAD_SECONDS):
             self._console.say("The router has not taken the models file over; its lines say why.")
         elif unneeded := self._servers.unneeded(self.plan.servers):
             self._wait_until(lambda: False, HAND_OVER_SECONDS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flask_server.api_keys import new_key, save_keys
-from supervisor.readiness import available_versions, router_models
+from supervisor.readiness import available_versions, router_states
 from tests.processes import free_port, running
 
 if TYPE_CHECKING:
@@ -79,12 +79,12 @@ def test_an_odd_answer_is_none(answer: str) -> None:
 
 @pytest.mark.slow
 def test_models_of_a_router_with_keys(tmp_path: Path) -> None:
-    """The names are told without a key, even while no model is available; who does not answer has told nothing."""
+    """Names and states are told without a key, even while no model is available; who does not answer has told nothing."""
     save_keys(tmp_path / "keys.json", [new_key("web")[1]])
     (tmp_path / "models.toml").write_text("[a]\ninput_size = [4, 4]\n\n[b]\ninput_size = [4, 4]\n")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    assert router_models(url) is None
+    assert router_states(url) is None
     env = {
         "MODELS_FILE": str(tmp_path / "models.toml"),
         "API_KEYS_FILE": str(tmp_path / "keys.json"),
@@ -94,4 +94,4 @@ def test_models_of_a_router_with_keys(tmp_path: Path) -> None:
     }
     with running("-m", "flask_server", log=tmp_path / "log", env=env) as program:
         program.wait_for(f"{url}/livez")
-        assert router_models(url) == {"a", "b"}
+        assert router_states(url) == {"a": "UNAVAILABLE", "b": "UNAVAILABLE"}
