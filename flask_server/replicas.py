@@ -31,6 +31,7 @@ class Replica:
         self.failures = 0
         self._transport = transport
         self._set_aside_until = 0.0
+        self._unhurried_at = 0.0
         self._lock = threading.Lock()
 
     @property
@@ -53,12 +54,20 @@ class Replica:
 
     def exchange(self, request: Exchange) -> Answer:
         """See `Transport.exchange`; one that refuses or breaks off is set aside."""
-        seconds = _CONNECT_SECONDS_SET_ASIDE if self.failures else _CONNECT_SECONDS
         try:
-            return self._transport.exchange(request, connect_seconds=seconds)
+            return self._transport.exchange(request, connect_seconds=self._connect_seconds())
         except ConnectionError:
             self.put_aside()
             raise
+
+    def _connect_seconds(self) -> float:
+        """Little for one that failed, so that requests without hope end soon; now and then enough for one far away."""
+        with self._lock:
+            now = time.monotonic()
+            if self.failures and now < self._unhurried_at:
+                return _CONNECT_SECONDS_SET_ASIDE
+            self._unhurried_at = now + _LONGEST_BACK_OFF_SECONDS
+            return _CONNECT_SECONDS
 
     def close(self) -> None:
         """See `Transport.close`."""

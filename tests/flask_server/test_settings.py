@@ -30,6 +30,12 @@ def test_flag_before_environment_before_default() -> None:
     assert settings.workers == load_settings([], {}).workers
 
 
+def test_threads_follow_from_the_models(tmp_path: Path) -> None:
+    """Every model has threads for its places, and 32 are left for all else; unless the setting says how many."""
+    assert Settings(models_file=tmp_path).threads_for(3) == 3 * (16 + 16) + 32
+    assert Settings(models_file=tmp_path, threads=8).threads_for(3) == 8
+
+
 @pytest.mark.parametrize(
     ("host", "address"), [("::", "[::]:5000"), ("127.0.0.1", "127.0.0.1:5000")]
 )

@@ -243,6 +243,28 @@ def test_a_broken_replica_comes_last_and_is_tried_again() -> None:
             assert next(replicas.in_order()) is sound
 
 
+class FarAway(Recorded):
+    """A transport that takes half a second to connect."""
+
+    def exchange(self, request: Exchange, *, connect_seconds: float) -> Answer:
+        """The next of the answers, if there is time for it."""
+        if connect_seconds < 0.5:
+            raise ConnectionRefusedError
+        return super().exchange(request, connect_seconds=connect_seconds)
+
+
+def test_a_replica_far_away_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that failed is given little time to connect, but now and then as much as any other."""
+    replica = Replica("http://far", FarAway(METADATA, METADATA))
+    now = time.monotonic()
+    replica.exchange(status())
+    replica.put_aside()
+    with pytest.raises(ConnectionRefusedError):
+        replica.exchange(status())
+    monkeypatch.setattr("flask_server.replicas.time.monotonic", lambda: now + 6)
+    assert replica.exchange(status()) == METADATA
+
+
 def test_places_are_bounded() -> None:
     """So many requests have a place, so many wait, the next is sent away."""
     places = Places("m", concurrency=1, queue=1)
