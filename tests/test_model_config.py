@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from model_config import (
-    ARCHITECTURES,
     PROJECT,
     ConfigError,
     Deployment,
@@ -73,16 +72,6 @@ def test_what_follows_can_be_overridden(load: Load) -> None:
     )
     assert (model.preprocess, model.input_size, model.resize) == ("tf", (64, 32), "nearest")
     assert [label.id for label in model.labels] == ["0", "1"]
-
-
-def test_every_class_of_keras_applications_is_known() -> None:
-    """The table of architectures covers every convention that Keras has."""
-    assert {convention for convention, _ in ARCHITECTURES.values()} == {
-        "tf",
-        "caffe",
-        "torch",
-        "none",
-    }
 
 
 def test_relative_paths_start_at_the_models_file(load: Load, tmp_path: Path) -> None:
