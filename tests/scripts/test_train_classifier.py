@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_config import load_deployment
+from model_config import load_deployment, version_folders
 from scripts.command_line import UserError
 from scripts.running_supervisor import reload_models
 from tests.scripts.photo_folders_made import CLASSES, make_folders, make_photo
@@ -110,7 +110,7 @@ def test_photos_become_a_served_model(folder: Path, network: Path) -> None:
     again = train(folder)
     assert again.returncode == 0, again.stderr
     assert (folder / "models.toml").read_text() == text
-    assert sorted(path.name for path in (folder / "versions" / "shapes").iterdir()) == ["1", "2"]
+    assert list(version_folders(folder / "versions" / "shapes")) == [1, 2]
     _assert_reads_new_photos(folder / "versions" / "shapes" / "2")
 
 
