@@ -27,7 +27,11 @@ _PARALLEL = 8
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """How a model stands: AVAILABLE, another state of TensorFlow Serving's, UNREACHABLE, or UNAVAILABLE: without a server."""
+    """How a model stands: AVAILABLE, or another state of TensorFlow Serving's.
+
+    Without a server that tells, PREPARING: the supervisor is making its first version; UNAVAILABLE: it has no server;
+    UNREACHABLE: its server does not answer.
+    """
 
     state: str
     versions: Mapping[int, str]
@@ -62,7 +66,7 @@ class Health:
 
 def _state(model: Model) -> ModelState:
     if model.problem is not None:
-        return ModelState("UNAVAILABLE", {}, model.problem)
+        return ModelState("PREPARING" if model.being_made else "UNAVAILABLE", {}, model.problem)
     try:
         versions = model.upstream.states()
     except UpstreamError as error:
@@ -92,10 +96,7 @@ def init_app(app: Flask, health: Health, models: Mapping[str, Model], settings: 
         members = {"models": {name: _told(state) for name, state in states.items()}}
         if health.draining.is_set():
             raise Draining("The router is stopping.", members=members)
-        if not any(state.state == "AVAILABLE" for state in states.values()):
-            problem = None if name is None else states[name].problem
-            what = "No model is" if name is None else f"'{name}' is not"
-            detail = problem or f"{what} available now."
+        if detail := _not_ready(states) if name is None else _not_available(name, states[name]):
             raise NotReady(detail, members=members)
         return Response(
             orjson.dumps({"status": "ready", **members}), content_type="application/json"
@@ -103,6 +104,21 @@ def init_app(app: Flask, health: Health, models: Mapping[str, Model], settings: 
 
     app.add_url_rule("/livez", view_func=livez)
     app.add_url_rule("/readyz", view_func=readyz)
+
+
+def _not_ready(states: Mapping[str, ModelState]) -> str | None:
+    """Why a load balancer should not ask for any of these models yet; None: it may."""
+    for name, state in states.items():
+        if state.state == "PREPARING":
+            return f"The start is not over: the version of '{name}' is being made."
+    available = any(state.state == "AVAILABLE" for state in states.values())
+    return None if available else "No model is available now."
+
+
+def _not_available(name: str, state: ModelState) -> str | None:
+    if state.state == "AVAILABLE":
+        return None
+    return state.problem or f"'{name}' is not available now."
 
 
 def _told(state: ModelState) -> dict[str, Any]:

@@ -53,6 +53,8 @@ class Model:
     places: Places
     problem: str | None
     """Why it has no model server, and what to do."""
+    being_made: bool
+    """It has none yet, and the supervisor's start is not over."""
 
     @property
     def takes_best(self) -> bool:
@@ -104,6 +106,7 @@ def _bind(
         predict=Traffic(taught or upstream.predict, config).predict,
         places=Places(config.name, settings.model_concurrency, settings.model_queue),
         problem=_problem(config, placement),
+        being_made=placement.being_made,
     )
 
 

@@ -1,6 +1,7 @@
 """Where the supervisor started each model's server, or why it could not: a JSON file that it replaces as a whole.
 
-{"digits": {"upstream": ["http://127.0.0.1:9000"]}, "birds": {"problem": "Its weights are missing; …"}}
+{"digits": {"upstream": ["http://127.0.0.1:9000"]}, "birds": {"problem": "Its weights are missing; …"},
+ "flowers": {"problem": "Its version is being made; …", "being_made": true}}
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ class Placement:
     upstream: tuple[str, ...] = ()
     problem: str | None = None
     """Why there is no model server for it, and what to do: one sentence."""
+    being_made: bool = False
+    """It will have one before the supervisor's start is over."""
 
 
 def load_placement(path: Path | None) -> dict[str, Placement]:
@@ -48,4 +51,8 @@ def _placement(entry: dict[str, Any]) -> Placement:
     urls = entry.get("upstream", [])
     if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
         raise ValueError
-    return Placement(tuple(url.rstrip("/") for url in urls), entry.get("problem"))
+    return Placement(
+        upstream=tuple(url.rstrip("/") for url in urls),
+        problem=entry.get("problem"),
+        being_made=entry.get("being_made", False),
+    )

@@ -53,6 +53,8 @@ class Options:
     only: tuple[str, ...]
     host: str
     port: int
+    https: bool
+    """Whether the router serves HTTPS."""
     router_stop_seconds: float
     """How long the router goes on serving, and finishes what it has, when it is asked to end."""
     model_server: str
@@ -65,7 +67,7 @@ class Options:
     def router_url(self) -> str:
         """Where a person on this machine reaches the router."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
-        return url_of(host, self.port)
+        return url_of(host, self.port, scheme="https" if self.https else "http")
 
 
 def read_options(
@@ -82,6 +84,7 @@ def read_options(
         only=tuple(given.only),
         host=given.host,
         port=_port(given.port),
+        https=bool(env.get("TLS_CERTIFICATE")),
         router_stop_seconds=(
             _seconds(env, "DRAIN_SECONDS", DRAIN_SECONDS)
             + _seconds(env, "STOP_TIMEOUT", STOP_TIMEOUT)

@@ -28,9 +28,9 @@ def address_of(local_url: str) -> str:
     return "::1" if urlsplit(local_url).hostname == "::1" else "127.0.0.1"
 
 
-def url_of(host: str, port: int) -> str:
+def url_of(host: str, port: int, *, scheme: str = "http") -> str:
     """The base URL of a server at an address."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def port_of(url: str) -> int:

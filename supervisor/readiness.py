@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import urllib.error
 import urllib.request
 from typing import Any
@@ -13,8 +14,17 @@ ASK_SECONDS = 2.0
 NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
 """Nobody there; no JSON; and what a server that is killed while it answers, or one of another protocol, leaves."""
 
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Asks directly: `http_proxy` is for the world outside, and what is asked here are the supervisor's own programs."""
+
+def _opener() -> urllib.request.OpenerDirector:
+    """For the supervisor's own programs: not by `http_proxy`, and the certificate may be for the name by which others ask."""
+    unverified = ssl.create_default_context()
+    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+    return urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=unverified)
+    )
+
+
+_OPENER = _opener()
 
 
 def available_versions(url: str, servable: str) -> tuple[int, ...]:

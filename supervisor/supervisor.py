@@ -128,7 +128,7 @@ class Supervisor:
     # -- starting ----------------------------------------------------------------------------------------------
 
     def _bring_up(self) -> None:
-        """Serve what has a version that fits its table; the others join one by one, when theirs is made."""
+        """Serve what has a version that fits its table; the others join when theirs is made. The table ends the start."""
         self._servers.reserve(self.plan.servers)
         missing = self._missing()
         self._problems = {model.name: BEING_MADE for each in missing for model in each.models}
@@ -136,12 +136,12 @@ class Supervisor:
         self._router = Child(router_command(self.options, self._placement_file), self._console)
         self._router.start()
         self._wait_until(lambda: readiness.router_states(self.options.router_url) is not None)
-        self._show()
         for made in self._prepare(missing):
             self._serve(s for s in self.plan.servers if any(m in made.models for m in s.models))
+        if missing:
             self._wait_until(self._router_has_read, RELOAD_SECONDS)
             self._wait_until(lambda: False, OTHER_WORKERS_SECONDS)
-            self._show()
+        self._show()
 
     def _serve(self, servers: Iterable[ServerPlan]) -> None:
         """Start these servers where there is something to serve, wait until each is ready, say where they are."""
@@ -199,7 +199,8 @@ class Supervisor:
 
     def _placement(self, model: ModelConfig) -> dict[str, object]:
         if model.name in self._problems:
-            return {"problem": self._problems[model.name]}
+            problem: dict[str, object] = {"problem": self._problems[model.name]}
+            return problem | {"being_made": True} if BEING_MADE in problem.values() else problem
         upstream = self.plan.upstream(model)
         if not upstream:
             return {
@@ -229,7 +230,7 @@ class Supervisor:
     def _router_has_read(self) -> bool:
         """Whether it has the models of now, and knows a server for each that has one."""
         states = readiness.router_states(self.options.router_url) or {}
-        without = {name for name, state in states.items() if state == "UNAVAILABLE"}
+        without = {n for n, state in states.items() if state in ("UNAVAILABLE", "PREPARING")}
         placed = {m.name for m in self.plan.models if "upstream" in self._placement(m)}
         return {*states} == {*(m.name for m in self.plan.models), *self.plan.left_out} and not (
             placed & without
@@ -248,10 +249,7 @@ class Supervisor:
         return report.ModelRow(model.name, route, state, ", ".join(upstream))
 
     def _show(self) -> None:
-        """Print the table, unless everything that there may be is still being made."""
         rows = [self._row(model) for model in self.plan.models]
-        if all(row.problem for row in rows) and BEING_MADE in self._problems.values():
-            return
         self._console.block(report.table(rows))
         self._console.block(report.example(rows, self.options))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,36 @@ def zoo() -> Path:
 def conformance() -> Path:
     """What the real TensorFlow Serving answers, and a runner; the test is skipped where it is not."""
     return _folder_beside("CONFORMANCE_DIR", "conformance")
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1 and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    made = (folder / "certificate.pem", folder / "key.pem")
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=127.0.0.1",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-out",
+            str(made[0]),
+            "-keyout",
+            str(made[1]),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return made
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -60,7 +60,7 @@ def deployed(
     cwd: Path = ROOT,
     **env: str,
 ) -> Iterator[Deployed]:
-    """Run `auto_cmd.py ARGUMENTS` until the block ends; yields when all that it starts with is there."""
+    """Run `auto_cmd.py ARGUMENTS` until the block ends; yields when its table has been printed."""
     port = free_port()
     settings = {
         "MODELS_FILE": str(models),
@@ -75,19 +75,17 @@ def deployed(
         ROOT / "auto_cmd.py", *arguments, log=folder / "auto_cmd.out", env=settings, cwd=cwd
     ) as program:
         wait_until(
-            lambda: is_complete(program.output()) or program.process.poll() is not None,
+            lambda: (
+                "Stop:" in program.output()
+                or "to stop." in program.output()
+                or program.process.poll() is not None
+            ),
             seconds=seconds,
             what=f"the table of models is printed\n{program.output()}",
         )
         assert program.process.poll() is None, program.output()
         yield Deployed(program, f"http://127.0.0.1:{port}", folder / "state")
     assert descendants(program.process.pid) == {}
-
-
-def is_complete(output: str) -> bool:
-    """Whether the newest table of models has been printed whole, and nothing in it is still being made."""
-    table = output.rpartition("MODEL SERVER")[2]
-    return "stop" in table.lower() and "is being made" not in table
 
 
 def descendants(pid: int) -> dict[int, str]:

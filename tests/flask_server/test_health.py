@@ -69,6 +69,25 @@ def test_readiness_tells_every_model(mixed: FlaskClient) -> None:
     }
 
 
+def test_the_router_is_not_ready_while_a_version_is_being_made(
+    models_file: Callable[..., Path], toy: ToyModelServer, tmp_path: Path
+) -> None:
+    """The start is not over then, though other models answer; each of those is ready by itself."""
+    placement = tmp_path / "placement.json"
+    slow = {"problem": "Its version is being made.", "being_made": True}
+    placement.write_bytes(orjson.dumps({"slow": slow}))
+    path = models_file(good={"upstream": [toy.url]}, slow={})
+    app = create_app(Settings(models_file=path, placement_file=placement))
+    client = app.test_client()
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert "'slow' is being made" in answer.get_json(force=True)["detail"]
+    assert states(client) == {"good": "AVAILABLE", "slow": "PREPARING"}
+    assert client.get("/readyz?model=good").status_code == 200
+    assert client.get("/readyz?model=slow").status_code == 503
+    app.extensions["router"].close()
+
+
 @pytest.mark.parametrize(
     ("model", "status"),
     [("good", 200), ("placed", 200), ("down", 503), ("weightless", 503), ("no-such", 404)],

@@ -232,36 +232,6 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1 and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    made = (folder / "certificate.pem", folder / "key.pem")
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=127.0.0.1",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-out",
-            str(made[0]),
-            "-keyout",
-            str(made[1]),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return made
-
-
 def test_https(tmp_path: Path, toy: ToyModelServer, certificate: tuple[Path, Path]) -> None:
     """With a certificate the router speaks HTTPS; a client that never shakes hands holds up nobody."""
     tls = {"TLS_CERTIFICATE": str(certificate[0]), "TLS_KEY": str(certificate[1])}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -31,13 +33,14 @@ def command(folder: Path, models: str, server: str = "none") -> list[str]:
     path = folder / "models.toml"
     path.write_text(models)
     program = [sys.executable, str(ROOT / "auto_cmd.py"), "--models", str(path)]
-    return [*program, "--model-server", server, "--port", str(free_port())]
+    return [*program, "--model-server", server]
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """Everything that is written goes to a folder of the test."""
+    """Everything that is written goes to a folder of the test, and the router to a free port."""
     folders = {"STATE_DIR": str(folder / "state"), "LOGS_DIR": str(folder / "logs")}
-    return {**os.environ, "DRAIN_SECONDS": "0", "WORKERS": "1", **folders, **more}
+    router = {"PORT": str(free_port()), "DRAIN_SECONDS": "0", "WORKERS": "1"}
+    return {**os.environ, **router, **folders, **more}
 
 
 def ended(folder: Path, models: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -59,7 +62,7 @@ def ended(folder: Path, models: str, **env: str) -> subprocess.CompletedProcess[
 )
 def test_wrong_environment_variables_are_named(tmp_path: Path, name: str, value: str) -> None:
     """Each is one sentence, and nothing is started."""
-    arguments = [*command(tmp_path, MODEL)[:-2], "--check"]
+    arguments = [*command(tmp_path, MODEL), "--check"]
     if name == "HOST":
         arguments.remove("--check")
     answer = subprocess.run(
@@ -209,12 +212,20 @@ class Status(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("127.0.0.1", int(flags["rest_api_port"])), Status).serve_forever()
 """
 """As much of the real one as tells which versions it has."""
-MADE_WHEN_TOLD = """
-import time
+MADE_WHEN_THE_OTHER_IS_SERVED = """
+import json, os, time, urllib.error, urllib.request
 from pathlib import Path
 here = Path(__file__).parent
-while not (here / "go").exists():
+told = {}
+while told.get("ready") != "AVAILABLE":
     time.sleep(0.05)
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{os.environ['PORT']}/readyz")
+    except urllib.error.HTTPError as error:
+        told = {name: model["state"] for name, model in json.load(error)["models"].items()}
+    except OSError:
+        pass
+(here / "told.json").write_text(json.dumps(told))
 (here / "m" / "slow" / "1").mkdir(parents=True)
 (here / "m" / "slow" / "1" / "saved_model.pb").touch()
 """
@@ -224,28 +235,29 @@ while not (here / "go").exists():
 def test_a_version_that_is_still_being_made_keeps_no_other_model_waiting(
     tmp_path: Path, servers: str
 ) -> None:
-    """What can be served is, while a slow download or training goes on, and that model joins when it is done."""
+    """What can be served is, while a slow download or training goes on; the start, and /readyz, wait for that."""
     program = tmp_path / "tensorflow_model_server"
     program.write_text(TENSORFLOW_MODEL_SERVER)
     program.chmod(0o755)
-    (tmp_path / "make.py").write_text(MADE_WHEN_TOLD)
+    (tmp_path / "make.py").write_text(MADE_WHEN_THE_OTHER_IS_SERVED)
     (tmp_path / "m" / "ready" / "1").mkdir(parents=True)
     (tmp_path / "m" / "ready" / "1" / "saved_model.pb").touch()
     models = f"model_servers = '{servers}'\n[ready]\ninput_size = [8, 8]\n[slow]\ninput_size = [8, 8]\ntrain = 'make.py'\n"
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SAVED_MODELS_DIR": "m"}
     with started(tmp_path, models=models, server="binary", **env):
-        states = {line.split()[0]: line.split()[2] for line in rows(tmp_path)}
-        assert states == {"ready": "AVAILABLE", "slow": "UNAVAILABLE"}
-        assert "slow is not served: Its version is being made" in said(tmp_path)
-        (tmp_path / "go").touch()
-        wait_until(lambda: tables(tmp_path) == 2, seconds=20, what="it joins")
-        assert [line.split()[2] for line in rows(tmp_path)] == ["AVAILABLE", "AVAILABLE"]
+        told = json.loads((tmp_path / "told.json").read_text())
+        assert told == {"ready": "AVAILABLE", "slow": "PREPARING"}
+        rows = [line for line in said(tmp_path).splitlines() if "/predict/ " in line]
+        assert [line.split()[2] for line in rows] == ["AVAILABLE", "AVAILABLE"]
 
 
-def rows(folder: Path) -> list[str]:
-    """The rows of the newest table of models."""
-    newest = said(folder).rpartition("MODEL SERVER\n")[2]
-    return [line for line in newest.splitlines() if "/predict/ " in line]
+def test_a_router_with_a_certificate_is_asked_over_https(
+    tmp_path: Path, certificate: tuple[Path, Path]
+) -> None:
+    """It is up as soon as one without, and the table tells the address that answers."""
+    tls = {"TLS_CERTIFICATE": str(certificate[0]), "TLS_KEY": str(certificate[1])}
+    with started(tmp_path, **tls):
+        assert re.search(r"^a +https://127\.0\.0\.1:\d+/a/predict/ ", said(tmp_path), re.MULTILINE)
 
 
 def test_relative_paths_mean_the_folder_that_it_was_started_in(tmp_path: Path) -> None:
