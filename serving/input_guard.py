@@ -2,13 +2,15 @@
 
 Shapes are left to the graph, as TensorFlow Serving does. But an image model whose convolutions run
 in oneDNN aborts the whole process on an image of another rank, or one too small for its pooling.
-So where a signature takes images (a known rank of three or more) and is given others than it
-names, TensorFlow's shape inference is asked first: it walks the same graph and answers with a
-sentence. That takes a tenth of a second, and the verdict on a shape is remembered.
+So where a signature takes images (a known rank of three or more), is given others than it names,
+and its graph holds such operations, TensorFlow's shape inference is asked first: it walks the same
+graph and answers with a sentence. That takes a tenth of a second, and the verdict on a shape is
+remembered.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
@@ -20,7 +22,7 @@ from serving.deep_arrays import shape_of
 from serving.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tensorflow.core.framework.node_def_pb2 import NodeDef
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _IMAGE_RANK_MIN = 3
 _VERDICTS_MAX = 1000
 _WEIGHTS_FROM_BYTES = 4096
+_MAY_DIE = re.compile("Conv|Pool|Norm|LRN")  # what oneDNN runs over images
 
 
 class InputGuard:
@@ -70,6 +73,8 @@ class InputGuard:
     def _infer(self, shapes: Mapping[str, Shape]) -> str | None:
         if self._sketch is None:
             self._sketch = _sketch(self._graph, self._signature)
+        if not any(_MAY_DIE.search(node.op) for node in _all_nodes(self._sketch)):
+            return None  # its kernels say themselves what they cannot compute
         with tf.Graph().as_default():
             sources = {
                 spec.name: tf.compat.v1.placeholder(
@@ -101,10 +106,14 @@ def _sketch(graph: tf.Graph, signature: Signature) -> graph_pb2.GraphDef:
     targets = [spec.name.partition(":")[0] for spec in signature.outputs.values()]
     sketch = graph_pb2.GraphDef()
     sketch.CopyFrom(tf.compat.v1.graph_util.extract_sub_graph(graph.as_graph_def(), targets))
-    _forget_weights(sketch.node)
-    for function in sketch.library.function:
-        _forget_weights(function.node_def)
+    _forget_weights(_all_nodes(sketch))
     return sketch
+
+
+def _all_nodes(graph: graph_pb2.GraphDef) -> Iterator[NodeDef]:
+    yield from graph.node
+    for function in graph.library.function:
+        yield from function.node_def
 
 
 def _forget_weights(nodes: Iterable[NodeDef]) -> None:

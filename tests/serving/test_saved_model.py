@@ -87,6 +87,19 @@ def test_shapes_that_would_end_the_process_are_refused(servable: Any, shape: Any
         assert servable.run("convolve", {"image": image}, 10)["y"].max() == 27
 
 
+def test_kernels_that_do_not_die_speak_for_themselves(tf: Any, tmp_path: Path) -> None:
+    """Where there is no convolution, an odd shape is refused in the kernel's words, as by the real server."""
+    from serving.saved_model import SessionOptions, load_saved_model  # noqa: PLC0415  # TensorFlow
+
+    spec_of_x = tf.TensorSpec([None, None, 4], tf.float32, "x")
+    multiply = tf.function(lambda x: {"y": x @ tf.ones([4, 2])}, input_signature=[spec_of_x])
+    tf.saved_model.save(tf.Module(), str(tmp_path), {"serving_default": multiply})
+    servable = load_saved_model(tmp_path, SessionOptions())
+    with pytest.raises(ServingError, match=r"size-incompatible: In\[0\]: \[1,1,3\]"):
+        servable.run("serving_default", {"x": np.zeros((1, 1, 3), np.float32)}, 10)
+    servable.close()
+
+
 def test_ranks_beyond_numpys(servable: Any) -> None:
     """A tensor of 200 dimensions goes through the graph, sharing its state."""
     deep = shaped(np.array([1.5, 2.5], np.float32), (1,) * 199 + (2,))
