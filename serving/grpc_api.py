@@ -50,13 +50,22 @@ logger = logging.getLogger(__name__)
 _STATUS_CODES = {status.value[0]: status for status in grpc.StatusCode}
 _RELOAD_TIMEOUT_SECONDS = 600.0
 _MESSAGE_MOST = 1024
+_LONGEST_SECONDS = 2**31
 
 
 class PredictionService:
     """Predict, Classify, Regress, MultiInference and GetModelMetadata."""
 
-    def __init__(self, manager: Manager, metrics: Metrics, *, check_method_names: bool) -> None:
-        """Serve the models of `manager`; `check_method_names` as in `RestApi`."""
+    def __init__(
+        self,
+        manager: Manager,
+        metrics: Metrics,
+        *,
+        rest_timeout_seconds: float | None = None,
+        check_method_names: bool = False,
+    ) -> None:
+        """Serve the models of `manager`; the rest as in `RestApi`."""
+        self._rest_timeout_seconds = rest_timeout_seconds
         self._manager = manager
         self._metrics = metrics
         self._check_method_names = check_method_names
@@ -70,7 +79,7 @@ class PredictionService:
             outputs = run_predict(
                 servable,
                 request,
-                _timeout_seconds(context),
+                self._run_seconds(context),
                 check_method_name=self._check_method_names,
             )
             fill_outputs(response, outputs)
@@ -102,7 +111,7 @@ class PredictionService:
             results = run_multi_inference(
                 used.servable,
                 request,
-                _timeout_seconds(context),
+                self._run_seconds(context),
                 check_method_name=self._check_method_names,
             )
             for task, result in zip(request.tasks, results, strict=True):
@@ -137,6 +146,9 @@ class PredictionService:
         ):
             yield used, seen.using(used)
 
+    def _run_seconds(self, context: grpc.ServicerContext) -> float | None:
+        return run_seconds(context.time_remaining(), self._rest_timeout_seconds)
+
     def _on_examples(
         self,
         api: str,
@@ -150,7 +162,7 @@ class PredictionService:
                 servable,
                 request.model_spec.signature_name,
                 request.input,
-                _timeout_seconds(context),
+                self._run_seconds(context),
                 check_method_name=self._check_method_names,
             )
             response.result.CopyFrom(result)
@@ -230,12 +242,18 @@ def _fill_spec(answered: ModelSpec, asked: ModelSpec, used: InUse) -> None:
     answered.signature_name = asked.signature_name or DEFAULT_SIGNATURE
 
 
-def _timeout_seconds(context: grpc.ServicerContext) -> float | None:
-    """The caller's deadline, rounded up to a power of two: a call is compiled for each timeout."""
-    remaining = context.time_remaining()
-    if remaining is None or remaining > 2**31:
+def run_seconds(remaining_seconds: float | None, rest_seconds: float | None) -> float | None:
+    """How long a run may take for a caller who waits that long; None is for ever.
+
+    A call is compiled for each timeout, which takes a large model half a second. So whoever waits no longer than a
+    run may take over REST gets the call that REST uses, and that was warmed up; he himself ends what lasts longer.
+    Other deadlines are rounded up to a power of two.
+    """
+    if remaining_seconds is None or remaining_seconds > _LONGEST_SECONDS:
         return None
-    return float(2 ** math.ceil(math.log2(max(remaining, 0.01))))
+    if rest_seconds is None or remaining_seconds <= rest_seconds:
+        return rest_seconds
+    return float(2 ** math.ceil(math.log2(remaining_seconds)))
 
 
 def _check_has_spec(

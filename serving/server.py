@@ -152,6 +152,7 @@ class Server:
         prediction = PredictionService(
             self._manager,
             self._metrics,
+            rest_timeout_seconds=self._timeout_seconds,
             check_method_names=flags.enable_signature_method_name_check,
         )
         options = GrpcOptions(

@@ -166,6 +166,27 @@ def test_metrics() -> None:
     assert 'request_count{model_name="m",status="INTERNAL"} 1\n' in told
 
 
+@pytest.mark.parametrize(
+    ("remaining", "rest", "wanted"),
+    [
+        (0.3, 30.0, 30.0),
+        (30.0, 30.0, 30.0),
+        (31.0, 30.0, 32.0),
+        (100.0, 30.0, 128.0),
+        (None, 30.0, None),
+        (2.0**40, 30.0, None),
+        (5.0, None, None),
+    ],
+)
+def test_deadlines_share_what_is_compiled(
+    remaining: float | None, rest: float | None, wanted: float | None
+) -> None:
+    """Whoever waits no longer than a run may take over REST gets the call that was warmed up."""
+    from serving.grpc_api import run_seconds  # noqa: PLC0415  # takes seconds
+
+    assert run_seconds(remaining, rest) == wanted
+
+
 def _unknown_signature(request: Any) -> None:
     request.model_spec.signature_name = "nope"
 

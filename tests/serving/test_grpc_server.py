@@ -29,7 +29,7 @@ def listening(
     from serving.grpc_api import ModelService, PredictionService  # noqa: PLC0415  # takes seconds
     from serving.grpc_server import GrpcOptions, GrpcServer  # noqa: PLC0415
 
-    prediction = PredictionService(None, Metrics(), check_method_names=False)  # type: ignore[arg-type]
+    prediction = PredictionService(None, Metrics())  # type: ignore[arg-type]
     model = ModelService(None)  # type: ignore[arg-type]
     server = GrpcServer(
         prediction, model, [address], GrpcOptions(1, serves_health, channel_arguments)
