@@ -107,6 +107,11 @@ SCHEMAS: Json = {
                 "description": "Height, width.",
             },
             "color_mode": {"enum": ["rgb", "grayscale"]},
+            "upstream": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Its model servers.",
+            },
         },
     },
     "Taught": {

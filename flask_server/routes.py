@@ -142,6 +142,7 @@ def _described(model: Model, state: ModelState) -> dict[str, Any]:
         "labels": len(config.labels),
         "input_size": config.input_size,
         "color_mode": config.color_mode,
+        "upstream": config.upstream,
         "state": state.state,
         "versions": [{"version": v, "state": s} for v, s in state.versions.items()],
         "problem": state.problem,

@@ -128,12 +128,6 @@ def test_what_needs_no_key_tells_no_internals(
     assert "'upstream'" in listed["problem"]
 
 
-def test_addresses_of_model_servers_are_not_told(client: FlaskClient, toy: ToyModelServer) -> None:
-    """Where a model's servers are is nobody's business but the operator's."""
-    for path in ("/models/", "/readyz"):
-        assert str(toy.server_port) not in client.get(path).text
-
-
 def test_placed_models_predict(mixed: FlaskClient) -> None:
     """A model predicts where the placement file says it is served."""
     assert mixed.post("/placed/predict/", data=RED).status_code == 200

@@ -273,14 +273,15 @@ def test_a_model_wholly_its_own(client_of: Callable[..., FlaskClient], tmp_path:
     assert response.json == {"most": 1.0, "nan": None, "top": 3}
 
 
-def test_hello_and_models(client: FlaskClient) -> None:
-    """The list of models tells route, labels, input size, versions and state."""
+def test_hello_and_models(client: FlaskClient, toy: ToyModelServer) -> None:
+    """The list of models tells route, labels, input size, upstream, versions and state."""
     assert "Hello" in (client.get("/hello/").json or {})["message"]
     [model] = client.get("/models/").json or []
     assert model["name"] == "colours"
     assert model["route"] == PATH
     assert model["labels"] == 3
     assert model["input_size"] == [4, 6]
+    assert model["upstream"] == [toy.url]
     assert model["state"] == "AVAILABLE"
     assert model["versions"] == [{"version": 1, "state": "AVAILABLE"}]
 
