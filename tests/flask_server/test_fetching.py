@@ -6,7 +6,6 @@ import contextlib
 import ipaddress
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +19,7 @@ from flask_server.fetching import Fetcher, target_of
 from flask_server.public_addresses import may_be_reached
 from flask_server.settings import load_settings
 from model_config import ConfigError
+from tests.certificates import self_signed
 from tests.flask_server.conftest import encoded
 
 if TYPE_CHECKING:
@@ -407,28 +407,11 @@ def test_a_silent_server_and_a_silent_resolver_are_left() -> None:
 
 def encrypt(pictures: PictureServer, tmp_path: Path) -> Path:
     """Let the server speak TLS; its certificate, which vouches for itself."""
-    files = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "crt")]
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-subj",
-            "/CN=pictures.test",
-            "-addext",
-            "subjectAltName=DNS:pictures.test",
-            *files,
-        ],
-        check=True,
-        capture_output=True,
-    )
+    certificate, key = self_signed(tmp_path, "DNS:pictures.test")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+    context.load_cert_chain(certificate, key)
     pictures.socket = context.wrap_socket(pictures.socket, server_side=True)
-    return tmp_path / "crt"
+    return certificate
 
 
 def test_https_is_verified(pictures: PictureServer, tmp_path: Path) -> None:
