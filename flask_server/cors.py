@@ -40,9 +40,8 @@ _PREFLIGHT_SECONDS = 7200  # the longest that Chromium keeps an answer
 def init_app(app: Flask, settings: Settings, models: Mapping[str, Model]) -> None:
     """Answer preflights, and mark answers as readable, for the allowed origins."""
     sticky = {header for model in models.values() if (header := model.config.sticky_header)}
-    app.after_request(
-        _share_timing
-    )  # before CORS, for what runs after a request runs in the opposite order
+    # Before CORS, for what runs after a request runs in the opposite order.
+    app.after_request(_share_timing)
     CORS(
         app,
         origins=list(settings.cors_origins),

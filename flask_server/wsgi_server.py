@@ -133,11 +133,10 @@ class RouterArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         if graceful:
             self.kill_workers(signal.SIGTERM)
             time.sleep(self.app.settings.drain_seconds)
-            if not self.systemd:  # whose socket it is: connections wait in it for the next router
-                for (
-                    listener
-                ) in self.LISTENERS:  # refused from now on; a close would reset them later
-                    listener.shutdown(socket.SHUT_RDWR)
+            # Connections are refused from now on; a mere close would reset them later. In systemd's socket they wait for
+            # the next router.
+            for listener in () if self.systemd else self.LISTENERS:
+                listener.shutdown(socket.SHUT_RDWR)
         super().stop(graceful)
 
 

@@ -17,10 +17,8 @@ from scripts.command_line import UserError
 if TYPE_CHECKING:
     from model_config import ModelConfig
 
-FORMATS = (
-    *IMAGE_FORMATS,
-    "AVIF",
-)  # a decoder that the router keeps from strangers may read one's own
+# A decoder that the router keeps from strangers may read one's own.
+FORMATS = (*IMAGE_FORMATS, "AVIF")
 MAX_PIXELS = 100_000_000
 
 

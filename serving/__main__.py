@@ -17,9 +17,8 @@ EXIT_FAILED_TO_START = 255
 
 def main() -> int:
     """Run until told to stop; return the exit status."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # while it starts, Ctrl-C ends it without a traceback
+    # While it starts, Ctrl-C ends it without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     flags = parse_flags(sys.argv[1:])
     if flags.version:
         sys.stdout.write(

@@ -213,9 +213,8 @@ class Metrics:
         self.processed_rows.observe(padded_rows)
         self.padding_rows.observe(padded_rows - rows, str(padded_rows))
         for seconds in waited_seconds:
-            self.queuing.observe(
-                seconds * 1e6, ""
-            )  # the real server does not name its threads here
+            # The real server does not name its threads here.
+            self.queuing.observe(seconds * 1e6, "")
 
     def text(self) -> bytes:
         """All of it, for Prometheus."""
