@@ -95,6 +95,7 @@ def test_every_locked_package_has_its_licence_listed() -> None:
     assert locked("single").items() <= listed.items()
 
 
+@pytest.mark.slow
 def test_an_audit_without_the_advisory_service_is_no_all_clear() -> None:
     """Where the service does not answer, `make audit` fails with one sentence that says so, and a status of its own."""
     script = ROOT / "scripts" / "audit_locks.py"

@@ -251,6 +251,7 @@ def test_metrics_survive_their_workers(
     assert value(told, "router_requests_in_flight") == 1
 
 
+@pytest.mark.slow
 def test_metrics_survive_reading_the_models_again(
     four_workers: tuple[Program, str, dict[str, str]],
 ) -> None:

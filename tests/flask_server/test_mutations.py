@@ -108,6 +108,7 @@ def resident_kilobytes() -> int:
 
 
 # Pillow's complaints about damaged metadata are only logged where the router runs as a program.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
 @pytest.mark.timeout(60 + COUNT // 20)
 def test_mutations(client_of: Callable[..., FlaskClient], toy: ToyModelServer) -> None:

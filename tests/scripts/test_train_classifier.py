@@ -282,6 +282,7 @@ def test_the_running_supervisor_is_told(tmp_path: Path, holder: Holder) -> None:
         reload_models("shapes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("placement", "words"),
     [

@@ -231,6 +231,7 @@ while told.get("ready") != "AVAILABLE":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("servers", ["separate", "shared"])
 def test_a_version_that_is_still_being_made_keeps_no_other_model_waiting(
     tmp_path: Path, servers: str
