@@ -51,7 +51,7 @@ def _predictor(cluster: Cluster, server: ModelServer) -> Manifest:
             "env": workload.MODEL_SERVER_ENVIRONMENT,
             "storageUri": cluster.choices.store.address(server.name),
             "securityContext": workload.CONTAINER_SECURITY,
-            "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+            "resources": workload.MODEL_SERVER_RESOURCES,
         },
     }
 

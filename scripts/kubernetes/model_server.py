@@ -80,7 +80,7 @@ def _container(cluster: Cluster, server: ModelServer) -> Manifest:
         "startupProbe": workload.http_probe(f"{model}/metadata", period=2, failures=300),
         "livenessProbe": workload.http_probe(model, period=10, failures=3),
         "readinessProbe": workload.http_probe(f"{model}/metadata", period=5, failures=2),
-        "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+        "resources": workload.MODEL_SERVER_RESOURCES,
         "volumeMounts": _mounts(cluster),
     }
 
