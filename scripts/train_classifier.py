@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model_config import state_dir
-from scripts.command_line import UserError, run, seed_number, whole_number
+from scripts.command_line import UserError, run
 from scripts.model_choice import add_models_argument, pick_model_or_class, read_models
 from scripts.models_file import add_table, checked_table, path_in, write_text
 from scripts.photo_folders import find_classes
 from scripts.running_supervisor import reload_models, supervisor_process
 from scripts.tensorflow_chatter import tensorflow_chatter_hidden
+from scripts.training.training_arguments import add_epochs_and_seed
 from serving.export.versions import check_can_be_written
 
 if TYPE_CHECKING:
@@ -77,16 +78,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--held-out", type=_share, default=0.2, metavar="SHARE", help="of each class (default: 0.2)"
     )
-    parser.add_argument(
-        "--epochs", type=whole_number, default=200, help="at most so many (default: 200)"
-    )
-    parser.add_argument(
-        "--seed",
-        type=seed_number,
-        metavar="N",
-        default=0,
-        help="makes a run repeatable (default: 0)",
-    )
+    add_epochs_and_seed(parser, epochs=200)
     parser.add_argument("--reload", action="store_true", help="tell the running auto_cmd.py")
     return parser.parse_args()
 

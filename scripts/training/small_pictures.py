@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scripts.command_line import UserError, seed_number, whole_number
+from scripts.command_line import UserError
+from scripts.training.training_arguments import add_epochs_and_seed
 from serving.export.versions import check_can_be_written
 
 if TYPE_CHECKING:
@@ -18,16 +19,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, epochs: int) -> N
     parser.add_argument(
         "--version", metavar="N", help="the version to write, such as 00000123 (default: the next)"
     )
-    parser.add_argument(
-        "--epochs", type=whole_number, default=epochs, help="at most so many (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--seed",
-        type=seed_number,
-        metavar="N",
-        default=0,
-        help="makes a run repeatable (default: 0)",
-    )
+    add_epochs_and_seed(parser, epochs=epochs)
 
 
 def check_before_training(config: ModelConfig, side: int, version: str | None) -> None:
