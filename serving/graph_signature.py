@@ -16,6 +16,7 @@ from tensorflow.core.protobuf import config_pb2
 from serving.deep_arrays import DeepArray
 from serving.deep_run import DeepCall
 from serving.errors import Code, Internal, InvalidArgument, ServingError
+from serving.heap import give_back
 from serving.input_guard import InputGuard
 from serving.servable import cpp_name
 
@@ -80,6 +81,7 @@ class GraphSignature:
             options.run_options.timeout_in_ms = max(1, round(timeout_seconds * 1000))
         call: Callable[..., list[Any]]
         call = self._session._make_callable_from_options(options)  # noqa: SLF001  # no public way
+        give_back()
         return call
 
     def _deep_call(self) -> DeepCall:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from google.protobuf import json_format, message, text_format
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.core.protobuf import config_pb2
+from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, TensorInfo
 
 from serving.errors import Code, NotFound, ServingError
 from serving.graph_signature import GraphSignature
+from serving.heap import give_back
 from serving.servable import Signature, TensorSpec, cpp_name
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ class SessionOptions:
         config.inter_op_parallelism_threads = (
             self.inter_op_parallelism or config.inter_op_parallelism_threads
         )
+        # Else each compiled signature keeps a copy of its graph, constants and all, for a debugger.
+        config.experimental.disable_output_partition_graphs = True
         return config
 
 
@@ -81,7 +85,19 @@ def load_saved_model(path: Path, options: SessionOptions) -> SavedModelServable:
     except (RuntimeError, ValueError, OSError, KeyError, message.DecodeError) as error:
         session.close()
         raise _load_error(error, path, options) from None
-    return SavedModelServable(session, meta_graph)
+    servable = SavedModelServable(session, _definitions(meta_graph))
+    del meta_graph
+    give_back()
+    return servable
+
+
+def _definitions(meta_graph: MetaGraphDef) -> dict[str, SignatureDef]:
+    """Copies: a part of a message keeps the whole of it, here with all constants."""
+    definitions = {}
+    for name, definition in meta_graph.signature_def.items():
+        definitions[name] = SignatureDef()
+        definitions[name].CopyFrom(definition)
+    return definitions
 
 
 def _load_error(error: Exception, path: Path, options: SessionOptions) -> ServingError:
@@ -102,11 +118,11 @@ class SavedModelServable:
     """A loaded version: a session, and its signatures."""
 
     def __init__(
-        self, session: tf.compat.v1.Session, meta_graph: meta_graph_pb2.MetaGraphDef
+        self, session: tf.compat.v1.Session, definitions: Mapping[str, SignatureDef]
     ) -> None:
-        """Take over a session that the graph was loaded into."""
+        """Take over a session that the graph with these signatures was loaded into."""
         self._session = session
-        self._definitions = {**meta_graph.signature_def}
+        self._definitions = definitions
         self.signatures: Mapping[str, Signature] = {
             name: _signature(definition) for name, definition in self._definitions.items()
         }
@@ -134,9 +150,10 @@ class SavedModelServable:
         self._session.close()
         del self._session
         gc.collect()
+        give_back()
 
 
-def _signature(definition: meta_graph_pb2.SignatureDef) -> Signature:
+def _signature(definition: SignatureDef) -> Signature:
     return Signature(
         inputs={name: _spec(definition.inputs[name]) for name in sorted(definition.inputs)},
         outputs={name: _spec(definition.outputs[name]) for name in sorted(definition.outputs)},
@@ -144,7 +161,7 @@ def _signature(definition: meta_graph_pb2.SignatureDef) -> Signature:
     )
 
 
-def _spec(info: meta_graph_pb2.TensorInfo) -> TensorSpec:
+def _spec(info: TensorInfo) -> TensorSpec:
     dtype = cpp_name(tf.as_dtype(info.dtype).name) if info.dtype else "invalid"
     shape = info.tensor_shape
     sizes = (
@@ -153,7 +170,7 @@ def _spec(info: meta_graph_pb2.TensorInfo) -> TensorSpec:
     return TensorSpec(info.name, dtype, sizes)
 
 
-def _definition_json(definition: meta_graph_pb2.SignatureDef) -> dict[str, Any]:
+def _definition_json(definition: SignatureDef) -> dict[str, Any]:
     as_json: dict[str, Any] = json_format.MessageToDict(
         definition, always_print_fields_with_no_presence=True, preserving_proto_field_name=True
     )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +19,26 @@ from tests.serving.toy import Toy, spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from serving.servable import Array
 
 pytestmark = pytest.mark.tensorflow
+
+MEMORY_PROGRAM = """
+import sys
+from pathlib import Path
+import numpy as np
+from serving.saved_model import SessionOptions, load_saved_model
+
+def resident_mb():
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) // 1024
+
+before = resident_mb()
+servable = load_saved_model(Path(sys.argv[1]), SessionOptions())
+for name in ("one", "two"):
+    servable.run(name, {"x": np.ones((1, 1024), np.float32)}, None)
+print(resident_mb() - before)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +145,36 @@ def test_what_cannot_be_loaded(tmp_path: Path, version: Path) -> None:
     assert broken.value.code is Code.DATA_LOSS
     with pytest.raises(NotFound, match=r"matching supplied tags: \{ gpu \}"):
         load_saved_model(version, SessionOptions(tags=("gpu",)))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+def test_what_loading_frees_is_given_back(tf: Any, tmp_path: Path) -> None:
+    """A model with two compiled signatures holds six times its constants, not the fifteen of its loading."""
+    module = tf.Module()
+    module.kernels = [tf.random.normal([1024, 1024]) for _ in range(16)]
+    takes = [tf.TensorSpec([None, 1024], tf.float32, "x")]
+
+    def chain(x: Any) -> Any:
+        for kernel in module.kernels:
+            x = tf.nn.relu(x @ kernel)
+        return x
+
+    once = tf.function(chain, takes)
+    signatures = {
+        name: tf.function(lambda x, times=times: {"y": once(x) * times}, takes)
+        for name, times in (("one", 1.0), ("two", 2.0))
+    }
+    tf.saved_model.save(module, str(tmp_path), signatures)
+    answer = subprocess.run(
+        [sys.executable, "-c", MEMORY_PROGRAM, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+        env={**os.environ, "TF_USE_LEGACY_KERAS": "1"},
+    )
+    constants_mb = 16 * 4
+    assert constants_mb < int(answer.stdout) < 8 * constants_mb
 
 
 def test_warm_up(tf: Any, servable: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
