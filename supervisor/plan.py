@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import signal
 import sys
@@ -175,9 +174,7 @@ def server_command(server: ServerPlan, options: Options, config_file: Path) -> C
             *thread_flags(server.models, options.model_server_flags),
             *options.model_server_flags,
         ),
-        # With glibc's default, every thread that runs a model keeps its buffers to itself: 2.0 GB for MobileNetV2
-        # after 42 requests of 16 clients, 1.1 GB with two arenas.
-        env={"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2")},
+        env={},
         stop_signal=signal.SIGINT,  # after the router, which needs it: not when a SIGTERM goes to all
         stop_seconds=server.timeout_seconds + STOP_MARGIN_SECONDS,
     )

@@ -10,7 +10,7 @@ RUN python -m pip --python /opt/venv/bin/python install --no-cache-dir --no-deps
 
 FROM ${PYTHON_IMAGE}
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-ENV PORT=8501 MALLOC_ARENA_MAX=2
+ENV PORT=8501
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 COPY model_config model_config

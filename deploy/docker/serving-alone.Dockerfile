@@ -3,7 +3,7 @@
 #   docker build -f deploy/docker/serving-alone.Dockerfile --build-arg SERVABLE=mobilenet_v2 -t serving-alone .
 FROM tensorflow/serving:2.19.1
 ARG SERVABLE=digits
-ENV SERVABLE=${SERVABLE} PORT=8501 MALLOC_ARENA_MAX=2
+ENV SERVABLE=${SERVABLE} PORT=8501
 COPY saved_models/${SERVABLE} /models/${SERVABLE}
 USER 65534:65534
 # The image has no curl; its bash can speak HTTP.

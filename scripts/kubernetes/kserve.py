@@ -48,7 +48,6 @@ def _predictor(cluster: Cluster, server: ModelServer) -> Manifest:
         "securityContext": workload.POD_SECURITY,
         "model": {
             "modelFormat": {"name": "tensorflow"},
-            "env": workload.MODEL_SERVER_ENVIRONMENT,
             "storageUri": cluster.choices.store.address(server.name),
             "securityContext": workload.CONTAINER_SECURITY,
             "resources": workload.MODEL_SERVER_RESOURCES,

@@ -74,7 +74,6 @@ def _container(cluster: Cluster, server: ModelServer) -> Manifest:
             "--allow_version_labels_for_unavailable_models=true",
             "--file_system_poll_wait_seconds=10",
         ],
-        "env": workload.MODEL_SERVER_ENVIRONMENT,
         "ports": [{"name": "http", "containerPort": REST_PORT}],
         # The status answers 200 as soon as the server listens; the metadata only when a version is available.
         "startupProbe": workload.http_probe(f"{model}/metadata", period=2, failures=300),

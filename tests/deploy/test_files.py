@@ -110,16 +110,6 @@ def test_compose_builds_files_that_are_there() -> None:
             assert (context / service["build"]["dockerfile"]).is_file()
 
 
-def test_model_servers_have_few_memory_arenas() -> None:
-    """Compose, systemd and the images give model servers the environment that the supervisor gives them."""
-    for service in COMPOSE["services"].values():
-        if service.get("profiles") == ["official"]:
-            assert service["environment"]["MALLOC_ARENA_MAX"] == "2"
-    files = ("docker/model-server.Dockerfile", "docker/serving-alone.Dockerfile")
-    for file in (*files, "systemd/keras-front-door-model-server@.service"):
-        assert "MALLOC_ARENA_MAX=2" in (ROOT / "deploy" / file).read_text()
-
-
 def compose_router() -> tuple[dict[str, str], int]:
     """The environment of Compose's router, and its gigabytes."""
     router = COMPOSE["services"]["router"]

@@ -67,14 +67,6 @@ def test_model_servers_are_started_with_flags_that_exist(
     assert flags.rest_api_port == pod["containers"][0]["ports"][0]["containerPort"]
 
 
-def test_model_servers_have_few_memory_arenas(manifests: Manifests) -> None:
-    """Their containers, and KServe's, have the environment that the supervisor gives its model servers."""
-    pod = manifests.one("Deployment", "model-digits")["spec"]["template"]["spec"]
-    inference = manifests.one("InferenceService", "model-digits", "kserve")["spec"]
-    for container in (pod["containers"][0], inference["predictor"]["model"]):
-        assert {"name": "MALLOC_ARENA_MAX", "value": "2"} in container["env"]
-
-
 def test_version_labels_travel_along(tmp_path: Path) -> None:
     """A table that shares out traffic brings its keys to the router, and its labels to the model server."""
     table = 'input_size = [8, 8]\nbase_path = "m"\ntraffic = { stable = 90, canary = 10 }\nshadow = "next"\n'

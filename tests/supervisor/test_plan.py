@@ -201,19 +201,6 @@ def test_a_model_server_lets_models_run_as_long_as_they_are_waited_for(
     assert flags == [f"--rest_api_timeout_in_ms={expected}", own]
 
 
-def test_model_servers_keep_few_arenas(
-    plan_of: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two of malloc's arenas, or as many as the person who started it says."""
-    (server, _) = plan_of(TWO).servers
-    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
-    command = server_command(server, options_for(tmp_path), tmp_path / "a.config")
-    assert command.env["MALLOC_ARENA_MAX"] == "2"
-    monkeypatch.setenv("MALLOC_ARENA_MAX", "8")
-    command = server_command(server, options_for(tmp_path), tmp_path / "a.config")
-    assert command.env["MALLOC_ARENA_MAX"] == "8"
-
-
 def test_the_binary_is_used_where_it_is(
     plan_of: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
