@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the model server has it
 
 import numpy as np
 import tensorflow as tf

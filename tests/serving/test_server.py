@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -200,3 +201,11 @@ def test_log_lines_are_stamped_as_the_routers(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", stamp)
     age = datetime.now(UTC) - datetime.fromisoformat(stamp)
     assert timedelta(0) < age < timedelta(minutes=5)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="TensorFlow decides on other processors")
+@pytest.mark.parametrize(("chosen", "is_on"), [({}, True), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, False)])
+def test_onednn_is_on_unless_somebody_says_otherwise(chosen: dict[str, str], is_on: bool) -> None:
+    """TensorFlow says that it uses oneDNN, whatever instructions the processor has."""
+    said = failing(env={"TF_CPP_MIN_LOG_LEVEL": "0", **chosen})
+    assert ("oneDNN custom operations are on" in said) is is_on
