@@ -68,6 +68,13 @@ def seed_number(text: str) -> int:
     return whole_number(text, least=0, most=2**32 - 1)
 
 
+def share(text: str) -> float:
+    """The type of an argument that is a part of a whole."""
+    if not re.fullmatch(r"(0|1|0?\.[0-9]{1,9}|[01]\.0*)", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1, such as 0.95")
+    return float(text)
+
+
 def counted(number: int, noun: str) -> str:
     """`1 picture`, `2 pictures`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from model_config import PROJECT, ConfigError
+from flask_server.api_keys import load_keys
+from model_config import PROJECT
 from scripts.command_line import UserError, counted, run
 from scripts.kubernetes.cluster import Choices, Store, plan_cluster
 from scripts.kubernetes.folders import write_manifests
@@ -109,7 +110,7 @@ def _choices(arguments: argparse.Namespace) -> Choices:
         server_image=arguments.model_server_image,
         store=_store(arguments.model_store, arguments.model_store_port),
         keys_wanted=arguments.api_keys is not None,
-        keys=None if arguments.api_keys in (None, EXISTING) else _read(Path(arguments.api_keys)),
+        keys=None if arguments.api_keys in (None, EXISTING) else _keys(Path(arguments.api_keys)),
         redis_url=arguments.redis_url,
         follow_requests=arguments.prometheus_adapter,
     )
@@ -133,11 +134,10 @@ def _store(text: str, port: int) -> Store:
     return Store(text.rstrip("/"), port)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"--api-keys {path} cannot be read: {error.strerror}.") from None
+def _keys(path: Path) -> bytes:
+    """What a file of keys holds; one that the routers would refuse is refused here, before they start with it."""
+    load_keys(path)
+    return path.read_bytes()
 
 
 if __name__ == "__main__":

@@ -79,10 +79,8 @@ def prune(config: ModelConfig, *, keep: int, dry_run: bool) -> None:
     """Delete all but the newest versions, those that bear a label, and those that a rollback would return to.
 
     Raises:
-        UserError: Nothing would be kept.
+        UserError: There are no versions.
     """
-    if keep < 1:
-        raise UserError("Keep at least one version: --keep 1.")
     if not config.base_path.is_dir():
         raise UserError(f"There is no folder {config.base_path}.")
     with changed_version_labels(config.base_path) as labels:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts import version_changes, version_comparison, version_table
-from scripts.command_line import run
+from scripts.command_line import run, share, whole_number
 from scripts.model_choice import add_models_argument, pick_model, read_models
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     for waiting in (promote, rollback):
         waiting.add_argument(
             "--wait",
-            type=float,
-            default=120.0,
+            type=partial(whole_number, least=0),
+            default=120,
             metavar="SECONDS",
             help="how long for the model servers to follow (120)",
         )
@@ -105,14 +106,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_prune_and_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     prune = _command(commands, "prune", "delete old versions that bear no label")
-    prune.add_argument("--keep", type=int, default=3, metavar="N", help="newest to keep (3)")
+    prune.add_argument(
+        "--keep", type=whole_number, default=3, metavar="N", help="newest to keep (3)"
+    )
     prune.add_argument("--dry-run", action="store_true", help="only say what would go")
     compare = _command(commands, "compare", "ask two served versions about a folder of images")
     compare.add_argument("before", help="a version or label")
     compare.add_argument("after", help="another version or label")
     compare.add_argument("folder", type=Path, help="images, also in folders below")
     compare.add_argument(
-        "--least-agreement", type=float, default=0.0, metavar="SHARE", help="else exit with 1"
+        "--least-agreement", type=share, default=0.0, metavar="SHARE", help="else exit with 1"
     )
 
 

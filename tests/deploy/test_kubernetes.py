@@ -129,7 +129,12 @@ def test_kserve_gets_our_router_as_transformer(manifests: Manifests) -> None:
         ("[a]\ninput_size = [8, 8]\n", ["--host", "bad host"], "--host is 'bad host'"),
         ("[a]\ninput_size = [8, 8]\n", ["--redis-url", "foo"], "--redis-url is 'foo'"),
         ("[a]\ninput_size = [8, 8]\n", ["--redis-url", "redis://a:b"], "--redis-url is"),
-        ("[a]\ninput_size = [8, 8]\n", ["--api-keys", "/nowhere"], "/nowhere cannot be read"),
+        ("[a]\ninput_size = [8, 8]\n", ["--api-keys", "/nowhere"], "no file of API keys /nowhere"),
+        (
+            "[a]\ninput_size = [8, 8]\n",
+            ["--api-keys", __file__],
+            "is not a file that scripts/api_keys.py wrote",
+        ),
         ("[a_b]\ninput_size = [8, 8]\n[a-b]\ninput_size = [8, 8]\n", [], "would both be 'a-b'"),
         (f"[{'a' * 41}]\ninput_size = [8, 8]\n", [], "cannot be named in Kubernetes"),
         ("[a]\nsize = 8\n", [], "unknown key 'size'"),

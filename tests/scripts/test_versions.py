@@ -149,7 +149,6 @@ def test_what_a_killed_prune_has_left_goes_with_the_next_one(versions: Versions)
         (("promote", "colour", "1", "stable"), "did you mean 'colours'"),
         (("rollback", "colours", "stable"), "had the label 'stable' before"),
         (("unlabel", "colours", "stable"), "no label 'stable'"),
-        (("prune", "colours", "--keep", "0"), "at least one"),
         (
             ("compare", "colours", "1", "2", "nowhere"),
             "'colours' is not served now; start it with `make run`.",
@@ -165,6 +164,22 @@ def test_mistakes_are_sentences(
     assert sentence in told
     assert "Traceback" not in told
     assert read_version_labels(versions.base_path) == {}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("prune", "colours", "--keep", "0"),
+        ("promote", "colours", "1", "stable", "--wait", "nan"),
+        ("compare", "colours", "1", "2", ".", "--least-agreement", "nan"),
+        ("compare", "colours", "1", "2", ".", "--least-agreement", "95"),
+    ],
+)
+def test_odd_numbers_are_refused(versions: Versions, arguments: tuple[str, ...]) -> None:
+    """What is no count, no time or no share is named before anything is done: no comparison passes by it."""
+    status, told = versions(*arguments)
+    assert status == 2
+    assert f"'{arguments[-1]}' is not a" in told
 
 
 def test_a_server_that_does_not_follow(versions: Versions, toy: ToyModelServer) -> None:
