@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from google.protobuf import json_format, message, text_format
-from tensorflow.core.protobuf import config_pb2
-from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, TensorInfo
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from serving.errors import Code, NotFound, ServingError
 from serving.graph_signature import GraphSignature
@@ -85,19 +84,8 @@ def load_saved_model(path: Path, options: SessionOptions) -> SavedModelServable:
     except (RuntimeError, ValueError, OSError, KeyError, message.DecodeError) as error:
         session.close()
         raise _load_error(error, path, options) from None
-    servable = SavedModelServable(session, _definitions(meta_graph))
-    del meta_graph
     give_back()
-    return servable
-
-
-def _definitions(meta_graph: MetaGraphDef) -> dict[str, SignatureDef]:
-    """Copies: a part of a message keeps the whole of it, here with all constants."""
-    definitions = {}
-    for name, definition in meta_graph.signature_def.items():
-        definitions[name] = SignatureDef()
-        definitions[name].CopyFrom(definition)
-    return definitions
+    return SavedModelServable(session, meta_graph)
 
 
 def _load_error(error: Exception, path: Path, options: SessionOptions) -> ServingError:
@@ -118,11 +106,11 @@ class SavedModelServable:
     """A loaded version: a session, and its signatures."""
 
     def __init__(
-        self, session: tf.compat.v1.Session, definitions: Mapping[str, SignatureDef]
+        self, session: tf.compat.v1.Session, meta_graph: meta_graph_pb2.MetaGraphDef
     ) -> None:
-        """Take over a session that the graph with these signatures was loaded into."""
+        """Take over a session that the graph was loaded into."""
         self._session = session
-        self._definitions = definitions
+        self._definitions = {**meta_graph.signature_def}
         self.signatures: Mapping[str, Signature] = {
             name: _signature(definition) for name, definition in self._definitions.items()
         }
@@ -153,7 +141,7 @@ class SavedModelServable:
         give_back()
 
 
-def _signature(definition: SignatureDef) -> Signature:
+def _signature(definition: meta_graph_pb2.SignatureDef) -> Signature:
     return Signature(
         inputs={name: _spec(definition.inputs[name]) for name in sorted(definition.inputs)},
         outputs={name: _spec(definition.outputs[name]) for name in sorted(definition.outputs)},
@@ -161,7 +149,7 @@ def _signature(definition: SignatureDef) -> Signature:
     )
 
 
-def _spec(info: TensorInfo) -> TensorSpec:
+def _spec(info: meta_graph_pb2.TensorInfo) -> TensorSpec:
     dtype = cpp_name(tf.as_dtype(info.dtype).name) if info.dtype else "invalid"
     shape = info.tensor_shape
     sizes = (
@@ -170,7 +158,7 @@ def _spec(info: TensorInfo) -> TensorSpec:
     return TensorSpec(info.name, dtype, sizes)
 
 
-def _definition_json(definition: SignatureDef) -> dict[str, Any]:
+def _definition_json(definition: meta_graph_pb2.SignatureDef) -> dict[str, Any]:
     as_json: dict[str, Any] = json_format.MessageToDict(
         definition, always_print_fields_with_no_presence=True, preserving_proto_field_name=True
     )
