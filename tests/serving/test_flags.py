@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from serving.__main__ import set_up_tensorflow
 from serving.batching_parameters import BatchingParameters
 from serving.config_file import batching_parameters, metrics_path, served_models
 from serving.errors import InvalidArgument
@@ -19,6 +21,21 @@ from tests.processes import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("machine", "given", "expected"),
+    [("x86_64", None, "1"), ("x86_64", "0", "0"), ("aarch64", None, None)],
+)
+def test_onednn_is_asked_for_where_it_was_measured(
+    machine: str, given: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On x86 it is wanted unless somebody has said otherwise; elsewhere TensorFlow decides."""
+    environment = {} if given is None else {"TF_ENABLE_ONEDNN_OPTS": given}
+    monkeypatch.setattr(os, "environ", environment)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    set_up_tensorflow()
+    assert environment.get("TF_ENABLE_ONEDNN_OPTS") == expected
 
 
 def test_defaults_are_the_real_servers() -> None:
