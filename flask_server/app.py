@@ -64,7 +64,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     # The routes; whatever else the router offers is one more file attached here.
     routes.init_app(app, router)
     support.init_app(app, router)
-    health.init_app(app, router.health, router.models, settings)
+    health.init_app(app, router)
     page.init_app(app, settings)
     openapi.init_app(app, router)
     return app

@@ -14,12 +14,12 @@ from flask import Response, request
 from flask_server.errors import Draining, NotReady, UnknownModel, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from flask import Flask
 
     from flask_server.models import Model
-    from flask_server.settings import Settings
+    from flask_server.router import Router
 
 _KEEP_SECONDS = 1.0
 _PARALLEL = 8
@@ -46,6 +46,8 @@ class Health:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, ModelState]] = {}
         self.draining = threading.Event()
+        self.all_answer_by: Callable[[str], bool] = lambda _: True
+        """Whether this configuration is that of every worker; where there are others, they are asked."""
 
     def states(self, names: Iterable[str] | None = None) -> dict[str, ModelState]:
         """The state of each of these models (default: all)."""
@@ -76,24 +78,30 @@ def _state(model: Model) -> ModelState:
     return ModelState(next(iter(versions.values()), "START"), versions)
 
 
-def init_app(app: Flask, health: Health, models: Mapping[str, Model], settings: Settings) -> None:
+def init_app(app: Flask, router: Router) -> None:
     """Attach the two routes.
 
     Neither needs an API key. So where keys are in use, they keep what is wrong inside to themselves: `/models/` tells it.
     """
-    talkative = settings.api_keys_file is None
+    talkative = router.settings.api_keys_file is None
+    health = router.health
 
     def livez() -> dict[str, str]:
         return {"status": "alive"}
 
     def readyz() -> Response:
         name = request.args.get("model")
-        if name is not None and name not in models:
+        if name is not None and name not in router.models:
             raise UnknownModel(f"There is no model '{name[:100]}'.")
         states = health.states(None if name is None else [name])
         if not talkative:
             states = {name: replace(state, problem=None) for name, state in states.items()}
-        members = {"models": {name: _told(state) for name, state in states.items()}}
+        members = {
+            "configuration": router.configuration
+            if health.all_answer_by(router.configuration)
+            else None,
+            "models": {name: _told(state) for name, state in states.items()},
+        }
         if health.draining.is_set():
             raise Draining("The router is stopping.", members=members)
         if detail := _not_ready(states) if name is None else _not_available(name, states[name]):

@@ -138,9 +138,13 @@ SCHEMAS: Json = {
     },
     "Readiness": {
         "type": "object",
-        "required": ["status", "models"],
+        "required": ["status", "configuration", "models"],
         "properties": {
             "status": {"type": ["string", "integer"]},
+            "configuration": {
+                "type": ["string", "null"],
+                "description": "Digest of the models file and the placement file; null while workers still read them.",
+            },
             "models": {
                 "type": "object",
                 "additionalProperties": {"$ref": "#/components/schemas/ModelState"},

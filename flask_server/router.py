@@ -12,6 +12,7 @@ from flask_server.models import load_models
 from flask_server.redis_support_store import RedisSupportStore
 from flask_server.replicas import ReplicaPool
 from flask_server.support_store import FileSupportStore
+from model_config import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,8 @@ class Router:
     """The parts that routes share; `app.extensions["router"]` holds it."""
 
     settings: Settings
+    configuration: str
+    """What models file and placement file say, as a digest."""
     models: Mapping[str, Model]
     pool: ReplicaPool
     health: Health
@@ -40,12 +43,15 @@ class Router:
         Raises:
             ConfigError: Something is described wrongly.
         """
+        # Taken before they are read: what is written meanwhile is told with the next reading, for which a SIGHUP asks.
+        configuration = digest_of(settings.models_file, settings.placement_file)
         pool = ReplicaPool()
         support = _support_store(settings)
         models = load_models(settings, pool, support)
         reader = ImageReader.from_settings(settings)
         fetcher = Fetcher.from_settings(settings)
-        return cls(settings, models, pool, Health(models), reader, fetcher, support)
+        health = Health(models)
+        return cls(settings, configuration, models, pool, health, reader, fetcher, support)
 
     def close(self) -> None:
         """Keep no connection to model servers any longer; requests under way go on to their end."""

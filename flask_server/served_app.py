@@ -16,21 +16,23 @@ if TYPE_CHECKING:
     from flask import Flask, Response
 
     from flask_server.settings import Settings
+    from flask_server.worker_board import WorkerBoard
 
 _log = logging.getLogger(__name__)
 
 
-def served_app(settings: Settings) -> Flask:
+def served_app(settings: Settings, board: WorkerBoard) -> Flask:
     """See `create_app`."""
     app = create_app(settings)
+    app.extensions["router"].health.all_answer_by = board.all_answer_by
     app.register_error_handler(ParseException, _answer_broken_body)
     return app
 
 
-def reread_app(settings: Settings) -> Flask | None:
+def reread_app(settings: Settings, board: WorkerBoard) -> Flask | None:
     """The same by what the files say now; None if they are wrong, which the log then tells."""
     try:
-        return served_app(settings)
+        return served_app(settings, board)
     except ConfigError as error:
         _log.error("nothing was changed: %s", error)
     except Exception:  # noqa: BLE001 - what serves must not end by a file that is wrong

@@ -22,10 +22,10 @@ from gunicorn.glogging import Logger
 
 from flask_server.access import announce
 from flask_server.connection import tls_context
-from flask_server.connection_counts import ConnectionCounts
 from flask_server.metrics import forget_process
 from flask_server.served_app import reread_app, served_app
-from flask_server.wsgi_worker import RouterWorker
+from flask_server.worker_board import WorkerBoard
+from flask_server.wsgi_worker import HEEDED, RouterWorker
 from model_config import ConfigError
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.app = served_app(settings)
-        self.counts = ConnectionCounts()
+        self.board = WorkerBoard()
+        self.app = served_app(settings, self.board)
         super().__init__()
 
     def load_config(self) -> None:
@@ -120,9 +120,17 @@ class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 class RouterArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     """The parent of the workers."""
 
+    def spawn_worker(self) -> int:
+        """Let signals that come before a new worker heeds them wait for that; the arbiter's handlers, which it inherits, lose them."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
+        try:
+            return int(super().spawn_worker())
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
+
     def handle_hup(self) -> None:
         """Read the models file again; if it is right, let each worker do the same."""
-        fresh = reread_app(self.app.settings)
+        fresh = reread_app(self.app.settings, self.app.board)
         if fresh is not None:
             self.app.app = fresh
             _log.info("models: %s", ", ".join(fresh.extensions["router"].models))

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from flask_server.connection_counts import ConnectionCounts
+    from flask_server.router import Router
+    from flask_server.worker_board import WorkerBoard
 
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (RequestTimeout, 408),
@@ -48,6 +49,8 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (http_errors.ParseException, 400),
     (ssl.SSLError, 400),
 )
+HEEDED = (signal.SIGHUP, signal.SIGTERM)
+"""What the arbiter tells its workers."""
 _GRACE_SECONDS = 1.0
 _MOST_HELD_BYTES = 256 * 2**20
 _LITTLE_BYTES = 64 * 2**10
@@ -72,8 +75,8 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)
-        self._counts: ConnectionCounts = self.app.counts
-        self._place = self._counts.enter()
+        self._board: WorkerBoard = self.app.board
+        self._place = self._board.enter()
         self.receiving: dict[Connection, None] = {}
         """Connections that wait for a request, or for the rest of one; in the order in which they began."""
         self._held_bytes = 0
@@ -84,19 +87,29 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         signal.signal(signal.SIGHUP, self.handle_hup)
         signal.siginterrupt(signal.SIGHUP, False)
         super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
+
+    def load_wsgi(self) -> None:
+        """Answer by the newest configuration that was found right, and tell which it is."""
+        super().load_wsgi()
+        self._tell_configuration()
+
+    def _tell_configuration(self) -> None:
+        router: Router = self.wsgi.extensions["router"]
+        self._board.tell_configuration(self._place, router.configuration)
 
     def notify(self) -> None:
         """Once every turn of the main loop: tell the arbiter that we live, and the others what we hold."""
         super().notify()
-        self._counts.tell(self._place, self.nr_conns)
+        self._board.tell_connections(self._place, self.nr_conns)
 
     def forget(self) -> None:
         """Count no longer: called in the arbiter when the process has ended."""
-        self._counts.leave(self._place)
+        self._board.leave(self._place)
 
     def accept(self, listener: socket.socket) -> None:
         """Take a connection; it costs no thread until a request is there."""
-        if self._counts.others_hold_fewer(self._place):
+        if self._board.others_hold_fewer(self._place):
             time.sleep(_COURTESY_SECONDS)
         try:
             client, address = listener.accept()
@@ -104,7 +117,7 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._accept_nothing(error)
             return
         self.nr_conns += 1
-        self._counts.tell(self._place, self.nr_conns)
+        self._board.tell_connections(self._place, self.nr_conns)
         if self.nr_conns >= self.worker_connections:
             self._make_room()
         self._wait_for_request(Connection(self.cfg, client, address, listener.getsockname()))
@@ -276,11 +289,12 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.method_queue.defer(self._reload)
 
     def _reload(self) -> None:
-        fresh = reread_app(self.app.settings)
+        fresh = reread_app(self.app.settings, self._board)
         if fresh is not None:
             stale, self.wsgi = self.wsgi, fresh
             stale.extensions["router"].close()
             self._hire(len(fresh.extensions["router"].models))
+            self._tell_configuration()
 
     def _hire(self, models: int) -> None:
         """Have as many threads as so many models need; requests that the old ones have go on to their end."""

@@ -12,7 +12,7 @@ from model_config.model import ModelConfig
 from model_config.places import PROJECT, models_file, state_dir, weights_dir
 from model_config.to_type import command_to_type
 from model_config.versions import changed_version_labels, read_version_labels, version_folders
-from model_config.whole_files import write_whole
+from model_config.whole_files import digest_of, write_whole
 
 __all__ = [
     "ARCHITECTURES",
@@ -23,6 +23,7 @@ __all__ = [
     "ModelConfig",
     "changed_version_labels",
     "command_to_type",
+    "digest_of",
     "load_deployment",
     "models_file",
     "read_version_labels",

@@ -43,20 +43,15 @@ def _available(row: object) -> tuple[int, ...]:
     return ()
 
 
-def router_states(url: str) -> dict[str, str] | None:
-    """The models that the router has routes for, each with its state; None if it does not answer.
+def router_configuration(url: str) -> str | None:
+    """The configuration by which all workers of the router answer; None if they differ, or nobody answers.
 
-    `/readyz` tells them without an API key, and also while none of them is available (503).
+    `/readyz` tells it without an API key, and also while no model is available (503).
     """
-    told = _get(f"{url}/readyz")
-    models = told.get("models") if isinstance(told, dict) else None
-    if not isinstance(models, dict):
-        return None
-    return {
-        name: str(model["state"])
-        for name, model in models.items()
-        if isinstance(model, dict) and "state" in model
-    }
+    match _get(f"{url}/readyz"):
+        case {"configuration": str(configuration)}:
+            return configuration
+    return None
 
 
 def _get(url: str) -> Any:  # noqa: ANN401 - JSON

@@ -10,7 +10,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING
 
-from model_config import ConfigError, load_deployment
+from model_config import ConfigError, digest_of, load_deployment
 from supervisor import readiness, report, state_files
 from supervisor.child import Child
 from supervisor.model_servers import ModelServers
@@ -33,9 +33,7 @@ FOLLOW_SECONDS = 1.0
 READY_SECONDS = 120.0
 RELOAD_SECONDS = 30.0
 HAND_OVER_SECONDS = 2.0
-"""The router tells which models it has, not where it asks for them: so long it may ask the old servers still."""
-OTHER_WORKERS_SECONDS = 0.5
-"""What one worker of the router tells, the others, who were told at the same time, know as well after so long."""
+"""A request that the router had taken before it read the models file asks the old servers still, once its image is decoded."""
 PREPARED_AT_ONCE = 2
 GIVEN_UP = "Its model server ended again and again and was given up; see its log, mend it, then send SIGHUP."
 BEING_MADE = "Its version is being made; it joins when that is done."
@@ -135,12 +133,10 @@ class Supervisor:
         self._serve(self.plan.servers)
         self._router = Child(router_command(self.options, self._placement_file), self._console)
         self._router.start()
-        self._wait_until(lambda: readiness.router_states(self.options.router_url) is not None)
+        self._wait_until(self._router_has_read)
         for made in self._prepare(missing):
             self._serve(s for s in self.plan.servers if any(m in made.models for m in s.models))
-        if missing:
-            self._wait_until(self._router_has_read, RELOAD_SECONDS)
-            self._wait_until(lambda: False, OTHER_WORKERS_SECONDS)
+        self._wait_until(self._router_has_read, RELOAD_SECONDS)
         self._show()
 
     def _serve(self, servers: Iterable[ServerPlan]) -> None:
@@ -228,13 +224,9 @@ class Supervisor:
             self._router.signal(signal.SIGHUP)
 
     def _router_has_read(self) -> bool:
-        """Whether it has the models of now, and knows a server for each that has one."""
-        states = readiness.router_states(self.options.router_url) or {}
-        without = {n for n, state in states.items() if state in ("UNAVAILABLE", "PREPARING")}
-        placed = {m.name for m in self.plan.models if "upstream" in self._placement(m)}
-        return {*states} == {*(m.name for m in self.plan.models), *self.plan.left_out} and not (
-            placed & without
-        )
+        """Whether all its workers answer by the models file and the placement of now."""
+        written = digest_of(self.options.models_file, self._placement_file)
+        return readiness.router_configuration(self.options.router_url) == written
 
     def _row(self, model: ModelConfig) -> report.ModelRow:
         route = f"{self.options.router_url}/{model.name}/predict/"

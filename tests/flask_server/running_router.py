@@ -11,7 +11,7 @@ from tests.flask_server.conftest import encoded
 from tests.processes import free_port, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tests.flask_server.toy_model_server import ToyModelServer
@@ -50,17 +50,19 @@ class Router:
 
 
 @contextlib.contextmanager
-def started(tmp_path: Path, models: str, **env: str) -> Iterator[Router]:
-    """Start a router on a free port with these tables."""
+def started(
+    tmp_path: Path, models: str, program: Sequence[str] = ("-m", "flask_server"), **env: str
+) -> Iterator[Router]:
+    """Start a router, or a program that is one, on a free port with these tables."""
     models_file = tmp_path / "models.toml"
     models_file.write_text(models)
     port = free_port()
     settings = {"PORT": str(port), "MODELS_FILE": str(models_file), "WORKERS": "1", **env}
-    with running("-m", "flask_server", log=tmp_path / "router.log", env=settings) as program:
+    with running(*program, log=tmp_path / "router.log", env=settings) as running_router:
         scheme = "https" if "TLS_KEY" in env else "http"
         if scheme == "http":
-            program.wait_for(f"http://127.0.0.1:{port}/livez")
-        yield Router(program, port, models_file)
+            running_router.wait_for(f"http://127.0.0.1:{port}/livez")
+        yield Router(running_router, port, models_file)
 
 
 def table(toy: ToyModelServer, name: str = "colours") -> str:

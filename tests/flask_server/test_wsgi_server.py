@@ -22,10 +22,12 @@ import orjson
 import pytest
 from PIL import Image
 
+from model_config import digest_of
 from tests.flask_server.running_router import PATH, POST, RED, started, table
 from tests.processes import ROOT, free_port, wait_until
 
 if TYPE_CHECKING:
+    from tests.flask_server.running_router import Router
     from tests.flask_server.toy_model_server import ToyModelServer
 
 pytestmark = pytest.mark.slow
@@ -133,6 +135,55 @@ def test_reload(tmp_path: Path, toy: ToyModelServer) -> None:
         assert set(statuses) == {200}
 
 
+def test_readiness_tells_what_all_workers_have_read(tmp_path: Path, toy: ToyModelServer) -> None:
+    """As long as one worker still answers by the old models file, `/readyz` tells no configuration."""
+    with started(tmp_path, table(toy), WORKERS="2") as router:
+        wait_until(lambda: _configuration(router) is not None, seconds=10, what="both have begun")
+        before = _configuration(router)
+        behind = _children(router.program.process.pid)[0]
+        os.kill(behind, signal.SIGSTOP)
+        router.models_file.write_text(table(toy) + table(toy, "more"))
+        router.program.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: _configuration(router) != before, seconds=10, what="one has read it")
+        assert _configuration(router) is None
+        os.kill(behind, signal.SIGCONT)
+        wait_until(lambda: _configuration(router) is not None, seconds=10, what="both have")
+        assert _configuration(router) == digest_of(router.models_file, None)
+
+
+def _configuration(router: Router) -> object:
+    with urllib.request.urlopen(f"{router.url}/readyz", timeout=5) as answer:
+        return orjson.loads(answer.read())["configuration"]
+
+
+def test_a_reload_reaches_a_worker_that_is_just_being_made(
+    tmp_path: Path, toy: ToyModelServer
+) -> None:
+    """A SIGHUP that comes after a worker was forked, and before it heeds signals, is not lost."""
+    with started(tmp_path, table(toy), program=("-c", _SLOW_TO_LISTEN)) as router:
+        before = _configuration(router)
+        arbiter = router.program.process.pid
+        [worker] = _children(arbiter)
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: _children(arbiter) not in ([], [worker]), seconds=10, what="a new one")
+        router.models_file.write_text(table(toy) + table(toy, "more"))
+        router.program.process.send_signal(signal.SIGHUP)
+        wait_until(
+            lambda: router.predict("/more/predict/", seconds=20) == 200, seconds=10, what="it knows"
+        )
+        assert _configuration(router) not in (None, before)
+
+
+_SLOW_TO_LISTEN = """
+import sys, time
+from flask_server import __main__, wsgi_worker
+init_signals = wsgi_worker.RouterWorker.init_signals
+wsgi_worker.RouterWorker.init_signals = lambda self: (time.sleep(2), init_signals(self))
+sys.argv = ["flask_server"]
+sys.exit(__main__.main())
+"""
+
+
 def test_drain(tmp_path: Path, toy: ToyModelServer) -> None:
     """SIGTERM turns readiness off while requests are still answered; those under way are finished."""
     with started(tmp_path, table(toy), DRAIN_SECONDS="1") as router:
@@ -199,7 +250,11 @@ def _connections(arbiter: int, port: int) -> list[int]:
 
 
 def _open_files(pid: int) -> list[str]:
-    return [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.append(str(link.readlink()))
+    return found
 
 
 def test_stopping_under_load(tmp_path: Path, toy: ToyModelServer) -> None:

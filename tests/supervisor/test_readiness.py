@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flask_server.api_keys import new_key, save_keys
-from supervisor.readiness import available_versions, router_states
+from model_config import digest_of
+from supervisor.readiness import available_versions, router_configuration
 from tests.processes import free_port, running
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def test_models_of_a_router_with_keys(tmp_path: Path) -> None:
     (tmp_path / "models.toml").write_text("[a]\ninput_size = [4, 4]\n\n[b]\ninput_size = [4, 4]\n")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    assert router_states(url) is None
+    assert router_configuration(url) is None
     env = {
         "MODELS_FILE": str(tmp_path / "models.toml"),
         "API_KEYS_FILE": str(tmp_path / "keys.json"),
@@ -94,4 +95,4 @@ def test_models_of_a_router_with_keys(tmp_path: Path) -> None:
     }
     with running("-m", "flask_server", log=tmp_path / "log", env=env) as program:
         program.wait_for(f"{url}/livez")
-        assert router_states(url) == {"a": "UNAVAILABLE", "b": "UNAVAILABLE"}
+        assert router_configuration(url) == digest_of(tmp_path / "models.toml", None)
