@@ -54,21 +54,19 @@ def predicted_scores(
     Raises:
         UserError: it does not answer, or not with scores.
     """
-    # These import TensorFlow, which takes seconds: nobody should wait for that to read --help.
-    with tensorflow_chatter_hidden():
-        import grpc  # noqa: PLC0415
-        import tensorflow as tf  # noqa: PLC0415
-        from tensorflow_serving.apis import (  # noqa: PLC0415
-            predict_pb2,
-            prediction_service_pb2_grpc,
-        )
+    # Here, since nobody should wait for them to read --help. Messages alone load none of TensorFlow's libraries.
+    import grpc  # noqa: PLC0415
+    from tensorflow.core.framework import types_pb2  # noqa: PLC0415
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # noqa: PLC0415
 
     request = predict_pb2.PredictRequest()
     request.model_spec.name = config.servable
     request.model_spec.signature_name = "image_bytes"
     if version_label is not None:
         request.model_spec.version_label = version_label
-    request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([image]))
+    request.inputs["image_bytes"].dtype = types_pb2.DT_STRING
+    request.inputs["image_bytes"].tensor_shape.dim.add(size=1)
+    request.inputs["image_bytes"].string_val.append(image)
     limits = [("grpc.max_send_message_length", MAX_MESSAGE_BYTES)]
     with grpc.insecure_channel(server, options=limits) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
@@ -85,12 +83,13 @@ def predicted_scores(
 
 
 def _only_row(outputs: Mapping[str, TensorProto], servable: str) -> np.ndarray:
-    import tensorflow as tf  # noqa: PLC0415 - as above
+    with tensorflow_chatter_hidden():
+        from tensorflow.python.framework import tensor_util  # noqa: PLC0415 - takes a second
 
     if len(outputs) != 1:
         raise UserError(f"{servable} answered {sorted(outputs)}, not scores alone.")
     (output,) = outputs.values()
-    rows: np.ndarray = tf.make_ndarray(output)
+    rows: np.ndarray = tensor_util.MakeNdarray(output)
     if not rows.ndim or not len(rows):
         raise UserError(f"{servable} answered no row of scores.")
     row: np.ndarray = rows[0]

@@ -15,7 +15,6 @@ from scripts.command_line import UserError, run
 from scripts.model_choice import add_models_argument, pick_model, read_models
 from scripts.model_server import HINT
 from scripts.served_versions import served_signatures
-from scripts.tensorflow_chatter import tensorflow_chatter_hidden
 
 EPILOG = """\
 examples:
@@ -71,12 +70,12 @@ def saved_signatures(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: It cannot be read.
     """
-    with tensorflow_chatter_hidden():
-        # TensorFlow takes seconds to import, which a served model does not need.
-        from google.protobuf import text_format  # noqa: PLC0415
-        from google.protobuf.json_format import MessageToDict  # noqa: PLC0415
-        from google.protobuf.message import DecodeError  # noqa: PLC0415
-        from tensorflow.core.protobuf.saved_model_pb2 import SavedModel  # noqa: PLC0415
+    # Here, since a served model needs none of them.
+    from google.protobuf import text_format  # noqa: PLC0415
+    from google.protobuf.json_format import MessageToDict  # noqa: PLC0415
+    from google.protobuf.message import DecodeError  # noqa: PLC0415
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel  # noqa: PLC0415
+
     path = next(folder / name for name in SAVED_MODEL_FILES if (folder / name).is_file())
     try:
         if path.suffix == ".pb":

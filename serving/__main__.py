@@ -45,8 +45,6 @@ def set_up_tensorflow() -> None:
     if platform.machine() == "x86_64":
         # By itself TensorFlow has oneDNN only where the processor has AVX-512 or AVX instructions for neural networks.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    # It would import Keras 3, too, which nothing here needs: 1.4 s of processor time and 105 MB.
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 
 def _set_up_logging() -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
+from serving import tensorflow_core as tf
 from serving.deep_arrays import shape_of, shaped
 
 if TYPE_CHECKING:
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 class DeepCall:
     """A signature of a loaded graph, called with messages."""
 
-    def __init__(self, session: tf.compat.v1.Session, signature: Signature) -> None:
+    def __init__(self, session: tf.Session, signature: Signature) -> None:
         """Extend the session's graph by the signature's detour."""
         self._session = session
         self._signature = signature
         graph = session.graph
         with graph.as_default():
-            self._feeds = {name: tf.compat.v1.placeholder(tf.string) for name in signature.inputs}
+            self._feeds = {name: tf.placeholder(tf.string) for name in signature.inputs}
             sources = {
-                spec.name: tf.io.parse_tensor(
+                spec.name: tf.parse_tensor(
                     self._feeds[name], graph.get_tensor_by_name(spec.name).dtype
                 )
                 for name, spec in signature.inputs.items()
             }
             targets = [spec.name for spec in signature.outputs.values()]
             copies = _copied(graph, sources, targets)
-            self._fetches = [tf.io.serialize_tensor(copy) for copy in copies]
+            self._fetches = [tf.serialize_tensor(copy) for copy in copies]
 
     def __call__(self, inputs: Mapping[str, Array], timeout_seconds: float | None) -> list[Array]:
         """Run; the outputs are in the signature's order."""
@@ -47,13 +47,13 @@ class DeepCall:
         messages = self._session.run(
             self._fetches,
             {feed: _serialized(inputs[name]) for name, feed in self._feeds.items()},
-            options=tf.compat.v1.RunOptions(timeout_in_ms=timeout),
+            options=tf.RunOptions(timeout_in_ms=timeout),
         )
         return [_parsed(message) for message in messages]
 
 
 def _copied(graph: tf.Graph, sources: Mapping[str, Any], targets: list[str]) -> list[tf.Tensor]:
-    part = tf.compat.v1.graph_util.extract_sub_graph(
+    part = tf.extract_sub_graph(
         graph.as_graph_def(), [target.partition(":")[0] for target in targets]
     )
     state = {
@@ -61,7 +61,7 @@ def _copied(graph: tf.Graph, sources: Mapping[str, Any], targets: list[str]) -> 
         for node in part.node
         for output in _state_outputs(graph.get_operation_by_name(node.name))
     }
-    copies: list[tf.Tensor] = tf.graph_util.import_graph_def(
+    copies: list[tf.Tensor] = tf.import_graph_def(
         part, input_map={**state, **sources}, return_elements=targets, name="deep"
     )
     return copies

@@ -10,9 +10,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 
+from serving import tensorflow_core as tf
 from serving.deep_arrays import DeepArray
 from serving.deep_run import DeepCall
 from serving.errors import Code, Internal, InvalidArgument, ServingError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class GraphSignature:
     """Runs a signature in a session; safe to call from several threads at once."""
 
-    def __init__(self, session: tf.compat.v1.Session, signature: Signature) -> None:
+    def __init__(self, session: tf.Session, signature: Signature) -> None:
         """Look nothing up before the first call: most signatures are never asked for."""
         self._session = session
         self._signature = signature
@@ -49,7 +49,7 @@ class GraphSignature:
                 values: Sequence[object] = self._deep_call()(inputs, timeout_seconds)
             else:
                 values = self._call(timeout_seconds)(*arrays)
-        except tf.errors.OpError as error:
+        except tf.OpError as error:
             raise ServingError(error.message, Code(error.error_code)) from None
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise Internal(str(error)) from None

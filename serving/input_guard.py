@@ -15,9 +15,9 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
 
+from serving import tensorflow_core as tf
 from serving.deep_arrays import shape_of
 from serving.errors import InvalidArgument
 
@@ -77,13 +77,13 @@ class InputGuard:
             return None  # its kernels say themselves what they cannot compute
         with tf.Graph().as_default():
             sources = {
-                spec.name: tf.compat.v1.placeholder(
+                spec.name: tf.placeholder(
                     self._graph.get_tensor_by_name(spec.name).dtype, shapes[name]
                 )
                 for name, spec in self._signature.inputs.items()
             }
             try:
-                tf.graph_util.import_graph_def(self._sketch, input_map=sources)
+                tf.import_graph_def(self._sketch, input_map=sources)
             except ValueError as error:
                 return str(error).partition(" for '{{node")[0]
         return None
@@ -105,7 +105,7 @@ def _sketch(graph: tf.Graph, signature: Signature) -> graph_pb2.GraphDef:
     """The signature's part of the graph, its weights replaced by mere shapes."""
     targets = [spec.name.partition(":")[0] for spec in signature.outputs.values()]
     sketch = graph_pb2.GraphDef()
-    sketch.CopyFrom(tf.compat.v1.graph_util.extract_sub_graph(graph.as_graph_def(), targets))
+    sketch.CopyFrom(tf.extract_sub_graph(graph.as_graph_def(), targets))
     _forget_weights(_all_nodes(sketch))
     return sketch
 

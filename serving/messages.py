@@ -9,12 +9,12 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis.classification_pb2 import ClassificationResult
 from tensorflow_serving.apis.inference_pb2 import InferenceResult
 from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
+from serving import tensorflow_core as tf
 from serving.classify_regress import classify, regress
 from serving.deep_arrays import NUMPY_RANK_MAX, shape_of, shaped
 from serving.errors import FailedPrecondition, InvalidArgument, Unimplemented

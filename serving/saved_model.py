@@ -11,10 +11,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
 from google.protobuf import json_format, message, text_format
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
+from serving import tensorflow_core as tf
 from serving.errors import Code, NotFound, ServingError
 from serving.graph_signature import GraphSignature
 from serving.heap import give_back
@@ -74,11 +74,11 @@ def load_saved_model(path: Path, options: SessionOptions) -> SavedModelServable:
             "accessing it."
         )
     graph = tf.Graph()
-    session = tf.compat.v1.Session(graph=graph, config=options.config_proto())
+    session = tf.Session(graph=graph, config=options.config_proto())
     try:
         with graph.as_default():
-            meta_graph = tf.compat.v1.saved_model.load(session, list(options.tags), str(path))
-    except tf.errors.OpError as error:
+            meta_graph = tf.load(session, list(options.tags), str(path))
+    except tf.OpError as error:
         session.close()
         raise ServingError(error.message, Code(error.error_code)) from None
     except (RuntimeError, ValueError, OSError, KeyError, message.DecodeError) as error:
@@ -105,9 +105,7 @@ def _load_error(error: Exception, path: Path, options: SessionOptions) -> Servin
 class SavedModelServable:
     """A loaded version: a session, and its signatures."""
 
-    def __init__(
-        self, session: tf.compat.v1.Session, meta_graph: meta_graph_pb2.MetaGraphDef
-    ) -> None:
+    def __init__(self, session: tf.Session, meta_graph: meta_graph_pb2.MetaGraphDef) -> None:
         """Take over a session that the graph was loaded into."""
         self._session = session
         self._definitions = {**meta_graph.signature_def}

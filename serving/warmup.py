@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from serving import tensorflow_core as tf
 from serving.errors import Code, InvalidArgument, ServingError, Unimplemented
 from serving.messages import run_classify, run_multi_inference, run_predict, run_regress
 
@@ -59,9 +59,9 @@ def _logs(path: Path) -> Iterator[PredictionLog]:
         return
     logger.info("replaying the warm-up requests of %s", path)
     try:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        for record in tf.RecordIterator(str(path), ""):
             yield PredictionLog.FromString(record)
-    except tf.errors.OpError as error:
+    except tf.OpError as error:
         raise ServingError(
             f"{error.message}. Please verify your warmup data is in TFRecord format.",
             Code(error.error_code),

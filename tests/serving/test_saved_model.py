@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -171,7 +170,6 @@ def test_what_loading_frees_is_given_back(tf: Any, tmp_path: Path) -> None:
         text=True,
         check=True,
         timeout=120,
-        env={**os.environ, "TF_USE_LEGACY_KERAS": "1"},
     )
     constants_mb = 16 * 4
     assert constants_mb < int(answer.stdout) < 8 * constants_mb
