@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CODE := auto_cmd.py supervisor model_config flask_server serving scripts
+# Each test process takes whole files, since the tests of a file share the programs that they start.
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 SLOW := tensorflow or zoo or conformance or browser or deployment or slow
 
 .PHONY: help install run test test-fast docs lint format bench clean
@@ -41,13 +43,13 @@ run: install
 	@$(BIN)/python auto_cmd.py $(ARGS)
 
 test: lint test-fast
-	$(BIN)/python -m pytest -m "$(SLOW)"
+	$(PYTEST) -m "$(SLOW)"
 
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not ($(SLOW))"
+	$(PYTEST) -m "not ($(SLOW))"
 
 docs: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest tests/flask_server/test_docs.py tests/end_to_end
+	$(PYTEST) tests/flask_server/test_docs.py tests/end_to_end
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
