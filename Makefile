@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 CODE := auto_cmd.py supervisor model_config flask_server serving scripts
 # Each test process takes whole files, since the tests of a file share the programs that they start.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+# Else each of the many programs that are started here would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 SLOW := tensorflow or zoo or conformance or browser or deployment or slow
 
 .PHONY: help install run test test-fast docs lint format bench clean

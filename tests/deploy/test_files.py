@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 import yaml
 
@@ -57,9 +57,9 @@ def test_the_compose_file_fits_its_schema() -> None:
     """The Compose specification's own schema takes it."""
     folder = files("check_jsonschema") / "builtin_schemas" / "vendor"
     schema = json.loads((folder / "compose-spec.json").read_text())
-    jsonschema.validate(COMPOSE, schema)
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(COMPOSE | {"service": {}}, schema)
+    jsonschema_rs.validate(schema, COMPOSE)
+    with pytest.raises(jsonschema_rs.ValidationError):
+        jsonschema_rs.validate(schema, COMPOSE | {"service": {}})
 
 
 def config_text(name: str) -> str:
@@ -138,7 +138,7 @@ def test_a_router_has_memory_for_the_largest_photos(
 def test_heroku_yml_has_the_documented_shape() -> None:
     """Only sections and keys that Heroku describes, and a Dockerfile that exists."""
     document = yaml.safe_load((ROOT / "heroku.yml").read_text())
-    jsonschema.validate(document, HEROKU_SCHEMA)
+    jsonschema_rs.validate(HEROKU_SCHEMA, document)
     assert (ROOT / document["build"]["docker"]["web"]).is_file()
 
 
