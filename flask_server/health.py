@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _KEEP_SECONDS = 1.0
 _PARALLEL = 8
+_AGREE_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,19 @@ class Health:
         self._known: dict[str, tuple[float, ModelState]] = {}
         self.draining = threading.Event()
         self.all_answer_by: Callable[[str], bool] = lambda _: True
-        """Whether this configuration is that of every worker; where there are others, they are asked."""
+        """Whether this configuration is that of every worker; where there are others, this asks them."""
+
+    def is_that_of_all(self, configuration: str) -> bool:
+        """Whether all workers answer by this configuration; those that are just reading it are waited for, a moment.
+
+        So whoever has been told that a model is available does not meet a worker next that does not know it yet.
+        """
+        deadline = time.monotonic() + _AGREE_SECONDS
+        while not self.all_answer_by(configuration):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
 
     def states(self, names: Iterable[str] | None = None) -> dict[str, ModelState]:
         """The state of each of these models (default: all)."""
@@ -93,13 +106,12 @@ def init_app(app: Flask, router: Router) -> None:
         name = request.args.get("model")
         if name is not None and name not in router.models:
             raise UnknownModel(f"There is no model '{name[:100]}'.")
+        agreed = health.is_that_of_all(router.configuration)
         states = health.states(None if name is None else [name])
         if not talkative:
             states = {name: replace(state, problem=None) for name, state in states.items()}
         members = {
-            "configuration": router.configuration
-            if health.all_answer_by(router.configuration)
-            else None,
+            "configuration": router.configuration if agreed else None,
             "models": {name: _told(state) for name, state in states.items()},
         }
         if health.draining.is_set():

@@ -136,7 +136,7 @@ def test_reload(tmp_path: Path, toy: ToyModelServer) -> None:
 
 
 def test_readiness_tells_what_all_workers_have_read(tmp_path: Path, toy: ToyModelServer) -> None:
-    """As long as one worker still answers by the old models file, `/readyz` tells no configuration."""
+    """`/readyz` waits a moment until no worker answers by the old models file, then it tells no configuration."""
     with started(tmp_path, table(toy), WORKERS="2") as router:
         wait_until(lambda: _configuration(router) is not None, seconds=10, what="both have begun")
         before = _configuration(router)
