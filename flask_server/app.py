@@ -18,6 +18,7 @@ from flask_server import (
     proxies,
     routes,
     security,
+    slashes,
     support,
     telemetry,
     timing,
@@ -67,4 +68,5 @@ def create_app(settings: Settings | None = None) -> Flask:
     health.init_app(app, router)
     page.init_app(app, settings)
     openapi.init_app(app, router)
+    slashes.init_app(app)
     return app

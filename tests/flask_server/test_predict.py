@@ -143,8 +143,12 @@ def test_parameters_that_are_not_allowed(client: FlaskClient, query: str) -> Non
 
 
 def test_both_ways_of_writing_the_route(client: FlaskClient) -> None:
-    """The closing slash may be left out; nothing is redirected."""
+    """The closing slash may be left out, whatever the method; nothing is redirected."""
     assert client.post("/colours/predict", data=RED).json == ANSWER
+    assert client.get("/colours/predict").status_code == 405
+    for answer in (client.options("/colours/predict"), client.get("/colours/predict")):
+        assert {*answer.headers["Allow"].split(", ")} == {"OPTIONS", "POST"}
+    assert client.get("/models?x=1").status_code == 200
 
 
 def test_pixels_signature_is_preferred(client: FlaskClient, toy: ToyModelServer) -> None:
