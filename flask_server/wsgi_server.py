@@ -121,7 +121,7 @@ class RouterArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     """The parent of the workers."""
 
     def spawn_worker(self) -> int:
-        """Let signals that come before a new worker heeds them wait for that; the arbiter's handlers, which it inherits, lose them."""
+        """Keep signals for a new worker until it heeds them; the arbiter's handlers, which it inherits, would lose them."""
         signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
         try:
             return int(super().spawn_worker())
