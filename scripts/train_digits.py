@@ -34,7 +34,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--model", metavar="NAME", default="digits", help="its table (default: digits)"
     )
-    add_training_arguments(parser, epochs=20)
+    add_training_arguments(parser, epochs=12)
     return parser.parse_args()
 
 
