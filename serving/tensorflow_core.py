@@ -1,4 +1,4 @@
-"""What it takes of TensorFlow to load and run a graph; each name is that of its Python API."""
+"""What it takes of TensorFlow to load and run a graph; names are those of its Python API, where that has one."""
 
 from __future__ import annotations
 

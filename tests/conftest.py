@@ -11,9 +11,7 @@ import pytest
 from tests.certificates import self_signed
 from tests.processes import ROOT
 
-NEEDS_TENSORFLOW = re.compile(
-    r"^pytestmark = (\[\s*)?(pytest\.mark\.browser, )?pytest\.mark\.tensorflow", re.MULTILINE
-)
+NEEDS_TENSORFLOW = re.compile(r"^pytestmark = (\[[^\]]*)?pytest\.mark\.tensorflow", re.MULTILINE)
 
 
 def _folder_beside(variable: str, name: str) -> Path:

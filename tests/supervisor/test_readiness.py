@@ -79,8 +79,8 @@ def test_an_odd_answer_is_none(answer: str) -> None:
 
 
 @pytest.mark.slow
-def test_models_of_a_router_with_keys(tmp_path: Path) -> None:
-    """Names and states are told without a key, even while no model is available; who does not answer has told nothing."""
+def test_the_configuration_of_a_router_with_keys(tmp_path: Path) -> None:
+    """It is told without a key, even while no model is available; who does not answer has told nothing."""
     save_keys(tmp_path / "keys.json", [new_key("web")[1]])
     (tmp_path / "models.toml").write_text("[a]\ninput_size = [4, 4]\n\n[b]\ninput_size = [4, 4]\n")
     port = free_port()
