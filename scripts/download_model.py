@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.command_line import UserError, run
 from scripts.model_choice import add_models_argument, pick_model_or_class, read_models
-from scripts.tensorflow_chatter import tensorflow_chatter_hidden
+from scripts.tensorflow_import import importing_tensorflow
 
 if TYPE_CHECKING:
     from model_config import Deployment, ModelConfig
@@ -23,7 +23,7 @@ def main() -> None:
     models = _models(read_models(arguments.models), arguments)
     if not models:
         print('no table says weights = "imagenet"')
-    with tensorflow_chatter_hidden():
+    with importing_tensorflow():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
         from scripts.keras_models import download_weights  # noqa: PLC0415
     for config in models:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from model_config import command_to_type
 from scripts.command_line import UserError, run
 from scripts.model_choice import add_models_argument, pick_model, read_models
-from scripts.tensorflow_chatter import tensorflow_chatter_hidden
-from scripts.weights_files import can_be_built
-from serving.export.versions import ExportError
+from scripts.tensorflow_import import importing_tensorflow
+from scripts.weights_files import can_be_built, find_weights
+from serving.export.versions import ExportError, check_can_be_written
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from model_config import Deployment, ModelConfig
 
 EPILOG = """\
@@ -32,16 +35,36 @@ def main() -> None:
     models = _models(read_models(arguments.models), arguments)
     if not models:
         print("no table has weights to export from", flush=True)
-    with tensorflow_chatter_hidden():
-        # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
-        from scripts.saved_model_export import export  # noqa: PLC0415
     failures: list[Exception] = []
+    models = _each(models, partial(_check, arguments), failures)
+    if models:
+        with importing_tensorflow():
+            # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
+            from scripts.saved_model_export import export  # noqa: PLC0415
+        how = {"version": arguments.version, "bfloat16": arguments.bfloat16}
+        _each(models, partial(export, **how), failures)
+    _raise_together(failures)
+
+
+def _each(
+    models: list[ModelConfig], do: Callable[[ModelConfig], object], failures: list[Exception]
+) -> list[ModelConfig]:
+    """Do it for each of the models, and keep why it could not be done; the result are those it was done for."""
+    done = []
     for config in models:
         try:
-            export(config, version=arguments.version, bfloat16=arguments.bfloat16)
+            do(config)
         except (UserError, ExportError) as error:
             failures.append(error)
-    _raise_together(failures)
+        else:
+            done.append(config)
+    return done
+
+
+def _check(arguments: argparse.Namespace, config: ModelConfig) -> None:
+    """What can be told of a model's export before TensorFlow is there."""
+    check_can_be_written(config.base_path, arguments.version)
+    find_weights(config)
 
 
 def _arguments() -> argparse.Namespace:

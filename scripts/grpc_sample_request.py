@@ -13,7 +13,7 @@ from scripts.client_side import best_labels
 from scripts.command_line import UserError, run
 from scripts.model_choice import add_models_argument, pick_model, read_models
 from scripts.sample_image import add_top_argument, print_labels, read_image
-from scripts.tensorflow_chatter import tensorflow_chatter_hidden
+from scripts.tensorflow_import import importing_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +83,7 @@ def predicted_scores(
 
 
 def _only_row(outputs: Mapping[str, TensorProto], servable: str) -> np.ndarray:
-    with tensorflow_chatter_hidden():
+    with importing_tensorflow():
         from tensorflow.python.framework import tensor_util  # noqa: PLC0415 - takes a second
 
     if len(outputs) != 1:

@@ -12,7 +12,6 @@ from scripts.keras_models import build_model
 from serving.export.bfloat16 import in_bfloat16
 from serving.export.image_graph import apply_convention
 from serving.export.keras_export import check_fits, export_model
-from serving.export.versions import check_can_be_written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +26,6 @@ def export(config: ModelConfig, *, version: str | None = None, bfloat16: bool = 
         UserError: The model cannot be built.
         ExportError: It cannot be exported.
     """
-    check_can_be_written(config.base_path, version)
     started = time.monotonic()
     print(f"{config.name}: building {config.architecture or 'the model'}", flush=True)
     model = build_model(config)

@@ -14,9 +14,9 @@ from model_config import state_dir
 from scripts.command_line import UserError, run
 from scripts.model_choice import add_models_argument, pick_model_or_class, read_models
 from scripts.models_file import add_table, checked_table, path_in, write_text
-from scripts.photo_folders import find_classes
+from scripts.photo_folders import find_classes, split
 from scripts.running_supervisor import reload_models, supervisor_process
-from scripts.tensorflow_chatter import tensorflow_chatter_hidden
+from scripts.tensorflow_import import importing_tensorflow
 from scripts.training.training_arguments import add_epochs_and_seed
 from serving.export.versions import check_can_be_written
 
@@ -42,6 +42,9 @@ def main() -> None:
     if arguments.reload:
         supervisor_process()
     names, photos = find_classes(arguments.folder)
+    # What would else be found out when all photos have been looked at.
+    split(photos, names, share=arguments.held_out, seed=arguments.seed)
+    check_can_be_written(_work_folder(arguments.name))
     backbone = _backbone(deployment, arguments.backbone)
     table = {fact: getattr(backbone, fact) for fact in PREPROCESSING}
     config = checked_table(deployment, arguments.name, {**table, "labels": names})
@@ -50,7 +53,7 @@ def main() -> None:
     if config.name not in deployment.models:
         check_can_be_written(_labels_file(deployment, config.name).parent)
     print(f"{config.name}: {len(photos)} photos of {len(names)} classes", flush=True)
-    with tensorflow_chatter_hidden():
+    with importing_tensorflow():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
         from scripts.training.transfer_learning import Training, learn  # noqa: PLC0415
         from serving.export.keras_export import export_model  # noqa: PLC0415

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.command_line import run
 from scripts.model_choice import add_models_argument, pick_model, read_models
-from scripts.tensorflow_chatter import tensorflow_chatter_hidden
+from scripts.tensorflow_import import importing_tensorflow
 from scripts.training.small_pictures import add_training_arguments, check_before_training
 
 
@@ -19,9 +19,11 @@ def main() -> None:
     arguments = _arguments()
     config = pick_model(read_models(arguments.models), arguments.model)
     check_before_training(config, 8, arguments.version)
-    with tensorflow_chatter_hidden():
-        # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
-        from scripts.training import digits_data, small_cnn  # noqa: PLC0415
+    # Both take seconds to import, which nobody should wait for to read --help or a mistake.
+    from scripts.training import digits_data  # noqa: PLC0415
+
+    with importing_tensorflow():
+        from scripts.training import small_cnn  # noqa: PLC0415
     learn, held_out = digits_data.load()
     print(f"{config.name}: training on {len(learn.images)} pictures of digits", flush=True)
     learn = digits_data.with_blurred_copies(learn)

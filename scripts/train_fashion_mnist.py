@@ -13,14 +13,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts.command_line import run
 from scripts.model_choice import add_models_argument, read_models
 from scripts.models_file import add_table, checked_table, path_in
-from scripts.tensorflow_chatter import tensorflow_chatter_hidden
+from scripts.tensorflow_import import importing_tensorflow
+from scripts.training import fashion_mnist_data
 from scripts.training.small_pictures import add_training_arguments, check_before_training
 from scripts.version_archive import pack
 from serving.export.versions import check_can_be_written
 
 if TYPE_CHECKING:
     from model_config import Deployment
-    from scripts.training.small_cnn import LabelledImages
+    from scripts.training.labelled_images import LabelledImages
 
 LABELS = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -37,10 +38,10 @@ def main() -> None:
     table = _table(deployment)
     config = checked_table(deployment, arguments.model, table)
     check_before_training(config, 28, arguments.version)
-    with tensorflow_chatter_hidden():
-        # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
-        from scripts.training import fashion_mnist_data, small_cnn  # noqa: PLC0415
     learn, test = fashion_mnist_data.load(arguments.data)
+    with importing_tensorflow():
+        # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
+        from scripts.training import small_cnn  # noqa: PLC0415
     print(f"{config.name}: training on {len(learn.images)} pictures of clothes", flush=True)
     folder = small_cnn.train_and_export(config, learn, test, arguments)
     comment = "clothes, 28x28, bright on dark (scripts/train_fashion_mnist.py)"

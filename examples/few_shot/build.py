@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from model_config.made_from import write_record
 from scripts.command_line import UserError, run
 from scripts.model_choice import add_models_argument, pick_model, read_models
-from scripts.tensorflow_chatter import tensorflow_chatter_hidden
+from scripts.tensorflow_import import importing_tensorflow
+from scripts.training.labelled_images import LabelledImages
 from serving.export.versions import check_can_be_written, write_version
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def main() -> None:
     arguments = _arguments()
     config = pick_model(read_models(arguments.models), arguments.model)
     check_can_be_written(config.base_path, arguments.version)
-    with tensorflow_chatter_hidden():
+    with importing_tensorflow():
         # TensorFlow takes seconds to import, which nobody should wait for to read --help or a mistake.
         import tensorflow as tf  # noqa: PLC0415
 
@@ -86,7 +87,7 @@ def _digits_model(config: ModelConfig) -> keras.Model:
     print(f"{config.name}: training on digits below {LEARNED_DIGITS}", flush=True)
     learn, _ = digits_data.load()
     known = learn.classes < LEARNED_DIGITS
-    data = small_cnn.LabelledImages(learn.images[known], learn.classes[known])
+    data = LabelledImages(learn.images[known], learn.classes[known])
     return small_cnn.train(digits_data.with_blurred_copies(data), epochs=12, seed=0)
 
 

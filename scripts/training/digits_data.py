@@ -7,7 +7,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from scripts.training.small_cnn import LabelledImages
+from scripts.training.labelled_images import LabelledImages
 
 HELD_OUT_SHARE = 0.2
 PHOTO_SIZE = 128

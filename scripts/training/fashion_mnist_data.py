@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import keras
-
 from scripts.command_line import UserError
 from scripts.reachability import NotReachableError, fail_fast_downloads
+from scripts.tensorflow_import import importing_tensorflow
 from scripts.training.idx_files import read_idx
-from scripts.training.small_cnn import LabelledImages
+from scripts.training.labelled_images import LabelledImages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +34,8 @@ def load(folder: Path | None) -> tuple[LabelledImages, LabelledImages]:
     """
     if folder is not None:
         return _from_folder(folder, "train"), _from_folder(folder, "t10k")
+    with importing_tensorflow():
+        import keras  # noqa: PLC0415 - which a wrong folder need not wait for
     try:
         with fail_fast_downloads():
             learn, test = keras.datasets.fashion_mnist.load_data()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import keras
@@ -14,19 +13,8 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-    import numpy as np
-
     from model_config import ModelConfig
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Pictures and what they show."""
-
-    images: np.ndarray
-    """uint8 [N, H, W, 1], 0 to 255."""
-    classes: np.ndarray
-    """integers [N], from 0 up."""
+    from scripts.training.labelled_images import LabelledImages
 
 
 def train_and_export(

@@ -12,7 +12,6 @@ from scripts.keras_models import build_model
 from scripts.photo_folders import split
 from scripts.training.backbone import Backbone
 from scripts.training.classifier_head import SeenPhotos, join, train_head
-from scripts.training.confusion_plot import plot_confusion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +64,9 @@ def learn(
 
 
 def _report(true: np.ndarray, predicted: np.ndarray, names: Sequence[str], work: Path) -> None:
+    # scikit-learn, which is kept out while Keras is imported: see tensorflow_import.py
+    from scripts.training.confusion_plot import plot_confusion  # noqa: PLC0415
+
     print(f"held-out accuracy: {(true == predicted).mean():.1%} of {len(true)} photos")
     plot = work / "confusion.png"
     plot_confusion(true, predicted, names, plot)

@@ -30,7 +30,6 @@ def test_without_network_and_data_one_sentence_says_so(models: Path, tmp_path: P
     assert models.read_text() == before
 
 
-@pytest.mark.tensorflow
 def test_a_folder_without_the_files_is_one_sentence(models: Path, tmp_path: Path) -> None:
     """The first file that is missing is named."""
     write_fashion_files(tmp_path / "data", learn=20, test=10)
@@ -39,7 +38,6 @@ def test_a_folder_without_the_files_is_one_sentence(models: Path, tmp_path: Path
     assert_one_sentence(process, "t10k-labels-idx1-ubyte")
 
 
-@pytest.mark.tensorflow
 def test_files_that_do_not_belong_together_are_one_sentence(models: Path, tmp_path: Path) -> None:
     """As many labels as pictures."""
     write_fashion_files(tmp_path / "data", learn=20, test=10)
