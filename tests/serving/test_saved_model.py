@@ -14,6 +14,7 @@ import pytest
 from serving.deep_arrays import shape_of, shaped
 from serving.errors import Code, FailedPrecondition, InvalidArgument, NotFound, ServingError
 from serving.servable import Signature
+from tests.processes import ROOT
 from tests.serving.toy import Toy, spec
 
 if TYPE_CHECKING:
@@ -37,6 +38,18 @@ servable = load_saved_model(Path(sys.argv[1]), SessionOptions())
 for name in ("one", "two"):
     servable.run(name, {"x": np.ones((1, 1024), np.float32)}, None)
 print(resident_mb() - before)
+"""
+
+RUN_PROGRAM = """
+import sys
+from pathlib import Path
+import numpy as np
+from serving.saved_model import SessionOptions, load_saved_model
+
+servable = load_saved_model(Path(sys.argv[1]), SessionOptions())
+x, word = np.array([1, 2], np.float32), np.array([b"b", b"z"], object)
+print(servable.run("sum", {"x": x}, 10)["y"].tolist(), servable.run("number", {"word": word}, 10)["n"].tolist())
+assert "tensorflow._api" not in sys.modules
 """
 
 
@@ -265,3 +278,55 @@ def test_a_first_run_may_take_longer_than_the_timeout(tf: Any, tmp_path: Path) -
     written(tf, log, tmp_path)
     warm_up(slow, tmp_path, 1, 0.5)
     assert timeouts == [0.5, None]
+
+
+def test_what_tensorflow_1_wrote_is_served(tf: Any, tmp_path: Path) -> None:
+    """Variables of both kinds, a loop of its control flow and a table read from an asset, by the part that is imported."""
+    words = tmp_path / "words.txt"
+    words.write_text("a\nb\n")
+    _write_tensorflow_1(tf.compat.v1, words, tmp_path / "1")
+    command = [sys.executable, "-c", RUN_PROGRAM, str(tmp_path / "1")]
+    process = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert process.stdout == "[6.5, 7.0] [1, 2]\n", process.stderr
+
+
+def _write_tensorflow_1(v1: Any, words: Path, folder: Path) -> None:
+    builder = v1.saved_model.Builder(str(folder))
+    sign = v1.saved_model.signature_def_utils.predict_signature_def
+    was_v2 = v1.control_flow_v2_enabled()
+    v1.disable_control_flow_v2()
+    with v1.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(v1.float32, [None])
+        half = v1.get_variable("half", initializer=0.5, use_resource=False)
+        two = v1.get_variable("two", initializer=2.0, use_resource=True)
+        _, thrice = v1.while_loop(
+            lambda i, _: i < 3, lambda i, total: (i + 1, total + two), [0, x * half]
+        )
+        word = v1.placeholder(v1.string, [None])
+        table = v1.lookup.StaticVocabularyTable(
+            v1.lookup.TextFileInitializer(
+                str(words),
+                v1.string,
+                v1.lookup.TextFileIndex.WHOLE_LINE,
+                v1.int64,
+                v1.lookup.TextFileIndex.LINE_NUMBER,
+            ),
+            num_oov_buckets=1,
+        )
+        signatures = {
+            "sum": sign({"x": x}, {"y": thrice}),
+            "number": sign({"word": word}, {"n": table.lookup(word)}),
+        }
+        session.run([v1.global_variables_initializer(), v1.tables_initializer()])
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            signatures,
+            assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
+            legacy_init_op=v1.tables_initializer(),
+        )
+        builder.save()
+    if was_v2:
+        v1.enable_control_flow_v2()
