@@ -1,4 +1,4 @@
-"""Ask a router for predictions, one request after another in each of some threads, until killed.
+"""Ask a router for predictions, one request soon after another in each of some threads, until killed.
 
 `python load.py URL THREADS FILE`: each answer becomes a line of FILE: when it came, its status (0: none), its seconds.
 """
@@ -16,6 +16,9 @@ import urllib.request
 from pathlib import Path
 
 from PIL import Image
+
+PAUSE_SECONDS = 0.05
+"""Many requests are wanted, not a busy machine."""
 
 
 def photo() -> bytes:
@@ -47,6 +50,7 @@ def keep_asking(url: str, results: Path) -> None:
             status = ask(url, body)
             now = time.monotonic()
             lines.write(f"{now:.3f} {status} {now - start:.3f}\n")
+            time.sleep(PAUSE_SECONDS)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser import chromium, faultless
+from tests.end_to_end.pages import Checkout
 from tests.flask_server.toy_model_server import ToyModelServer
 from tests.processes import ROOT, free_port, running
 
@@ -47,20 +49,25 @@ class Deployment:
 
 
 @pytest.fixture(scope="session")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def trained_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base path with version 1 of the digits."""
+    folder = tmp_path_factory.mktemp("trained")
+    Checkout(folder).run(".venv/bin/python scripts/train_digits.py --epochs 6")
+    return folder / "saved_models" / "digits"
+
+
+@pytest.fixture(scope="session")
+def deployment(
+    trained_digits: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
     """The router in front of `digits`, trained and served for real, and of `colours`, a toy."""
     folder = tmp_path_factory.mktemp("deployment")
     with ToyModelServer() as toy:
         port, models = free_port(), folder / "models.toml"
         models.write_text(MODELS.format(toy=toy.url, port=port))
-        _train(models)
+        shutil.copytree(trained_digits, folder / "digits")
         with _model_server(folder, port), _router(folder, toy) as deployed:
             yield deployed
-
-
-def _train(models: Path) -> None:
-    program = [sys.executable, "scripts/train_digits.py", "--models", str(models), "--epochs", "6"]
-    subprocess.run(program, cwd=ROOT, check=True, timeout=300, stdin=subprocess.DEVNULL)
 
 
 @contextmanager

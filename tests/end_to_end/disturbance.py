@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Traffic(Generic[T]):
-    """Asks without a pause until the block ends, and remembers the answers."""
+    """Asks again and again until the block ends, and remembers the answers."""
 
     def __init__(self, ask: Callable[[], T]) -> None:
         self.answers: list[T] = []

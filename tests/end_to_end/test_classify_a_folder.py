@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.tensorflow
 
 
-def test_the_page_classifies_the_shipped_digits(tmp_path: Path) -> None:
+def test_the_page_classifies_the_shipped_digits(tmp_path: Path, trained_digits: Path) -> None:
     """The page's command, run against `make run`, names every digit among the shipped pictures."""
+    shutil.copytree(trained_digits, tmp_path / "saved_models" / "digits")
     checkout = Checkout(tmp_path)
     with checkout.started("--only", "digits", model="digits"):
         for command in commands("classify-a-folder.md"):

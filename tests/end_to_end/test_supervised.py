@@ -115,6 +115,7 @@ class Traffic:
                 self.slowest_failure_seconds = max(
                     self.slowest_failure_seconds, time.monotonic() - started
                 )
+            time.sleep(0.02)
 
 
 TWO_MODELS = """

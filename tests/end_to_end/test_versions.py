@@ -23,18 +23,10 @@ VERSIONS = ".venv/bin/python scripts/versions.py"
 PICTURE = (ROOT / "test_images" / "digit_7.png").read_bytes()
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A first version of the digits."""
-    folder = tmp_path_factory.mktemp("trained")
-    Checkout(folder).run(".venv/bin/python scripts/train_digits.py --epochs 4")
-    return folder / "saved_models" / "digits"
-
-
 @pytest.fixture
-def checkout(tmp_path: Path, trained: Path) -> Checkout:
+def checkout(tmp_path: Path, trained_digits: Path) -> Checkout:
     """A checkout that has version 1."""
-    shutil.copytree(trained, tmp_path / "saved_models" / "digits")
+    shutil.copytree(trained_digits, tmp_path / "saved_models" / "digits")
     return Checkout(tmp_path)
 
 
