@@ -7,26 +7,27 @@ server's, and what a signature assigns to a variable stays while the version liv
 from __future__ import annotations
 
 import gc
-import logging
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf import json_format, message, text_format
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from google.protobuf import json_format, text_format
+from tensorflow.core.protobuf import config_pb2
 
 from serving import tensorflow_core as tf
-from serving.errors import Code, NotFound, ServingError
+from serving.errors import Code, ServingError
 from serving.graph_signature import GraphSignature
 from serving.heap import give_back
+from serving.saved_model_loader import load_into, read_meta_graph
 from serving.servable import Signature, TensorSpec, cpp_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from serving.servable import Array
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
-logger = logging.getLogger(__name__)
+    from serving.servable import Array
 
 
 @dataclass(frozen=True)
@@ -67,48 +68,32 @@ def load_saved_model(path: Path, options: SessionOptions) -> SavedModelServable:
     Raises:
         ServingError: it is not there, broken, or has no graph with the tags.
     """
-    if not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
-        raise NotFound(
-            f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}. "
-            "Check that the directory exists and that you have the right permissions for "
-            "accessing it."
-        )
-    graph = tf.Graph()
-    session = tf.Session(graph=graph, config=options.config_proto())
+    meta_graph = read_meta_graph(path, options.tags)
+    session = tf.Session(graph=tf.Graph(), config=options.config_proto())
     try:
-        with graph.as_default():
-            meta_graph = tf.load(session, list(options.tags), str(path))
+        load_into(session, meta_graph, path)
+        servable = SavedModelServable(session, meta_graph.signature_def)
     except tf.OpError as error:
         session.close()
         raise ServingError(error.message, Code(error.error_code)) from None
-    except (RuntimeError, ValueError, OSError, KeyError, message.DecodeError) as error:
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
         session.close()
-        raise _load_error(error, path, options) from None
+        raise ServingError(
+            f"Could not load the SavedModel at {path}: {error}", Code.INVALID_ARGUMENT
+        ) from None
+    del meta_graph
     give_back()
-    return SavedModelServable(session, meta_graph)
-
-
-def _load_error(error: Exception, path: Path, options: SessionOptions) -> ServingError:
-    if isinstance(error, RuntimeError) and "tags" in str(error):
-        return NotFound(
-            "Could not find meta graph def matching supplied tags: "
-            f"{{ {' '.join(options.tags)} }}. To inspect available tag-sets in the SavedModel, "
-            "please use the SavedModel CLI: `saved_model_cli`"
-        )
-    if isinstance(error, OSError):
-        return ServingError(
-            f"Can't parse {path / 'saved_model.pb'} as binary proto", Code.DATA_LOSS
-        )
-    return ServingError(f"Could not load the SavedModel at {path}: {error}", Code.INVALID_ARGUMENT)
+    return servable
 
 
 class SavedModelServable:
     """A loaded version: a session, and its signatures."""
 
-    def __init__(self, session: tf.Session, meta_graph: meta_graph_pb2.MetaGraphDef) -> None:
+    def __init__(self, session: tf.Session, definitions: Mapping[str, SignatureDef]) -> None:
         """Take over a session that the graph was loaded into."""
         self._session = session
-        self._definitions = {**meta_graph.signature_def}
+        # Copies: a part of a message keeps the whole of it in memory, constants and all.
+        self._definitions = {name: deepcopy(definition) for name, definition in definitions.items()}
         self.signatures: Mapping[str, Signature] = {
             name: _signature(definition) for name, definition in self._definitions.items()
         }
@@ -139,7 +124,7 @@ class SavedModelServable:
         give_back()
 
 
-def _signature(definition: meta_graph_pb2.SignatureDef) -> Signature:
+def _signature(definition: SignatureDef) -> Signature:
     return Signature(
         inputs={name: _spec(definition.inputs[name]) for name in sorted(definition.inputs)},
         outputs={name: _spec(definition.outputs[name]) for name in sorted(definition.outputs)},
@@ -147,7 +132,7 @@ def _signature(definition: meta_graph_pb2.SignatureDef) -> Signature:
     )
 
 
-def _spec(info: meta_graph_pb2.TensorInfo) -> TensorSpec:
+def _spec(info: TensorInfo) -> TensorSpec:
     dtype = cpp_name(tf.as_dtype(info.dtype).name) if info.dtype else "invalid"
     shape = info.tensor_shape
     sizes = (
@@ -156,7 +141,7 @@ def _spec(info: meta_graph_pb2.TensorInfo) -> TensorSpec:
     return TensorSpec(info.name, dtype, sizes)
 
 
-def _definition_json(definition: meta_graph_pb2.SignatureDef) -> dict[str, Any]:
+def _definition_json(definition: SignatureDef) -> dict[str, Any]:
     as_json: dict[str, Any] = json_format.MessageToDict(
         definition, always_print_fields_with_no_presence=True, preserving_proto_field_name=True
     )

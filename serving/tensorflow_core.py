@@ -16,11 +16,12 @@ from tensorflow.python.framework.tensor_util import make_tensor_proto
 from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 from tensorflow.python.ops.array_ops import placeholder
 from tensorflow.python.ops.gen_parsing_ops import parse_tensor, serialize_tensor
-from tensorflow.python.saved_model.loader_impl import load
+from tensorflow.python.training.py_checkpoint_reader import NewCheckpointReader
 
 __all__ = [
     "DType",
     "Graph",
+    "NewCheckpointReader",
     "OpError",
     "Operation",
     "RecordIterator",
@@ -31,7 +32,6 @@ __all__ = [
     "as_dtype",
     "extract_sub_graph",
     "import_graph_def",
-    "load",
     "make_ndarray",
     "make_tensor_proto",
     "parse_tensor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -157,6 +158,24 @@ def test_what_cannot_be_loaded(tmp_path: Path, version: Path) -> None:
     assert broken.value.code is Code.DATA_LOSS
     with pytest.raises(NotFound, match=r"matching supplied tags: \{ gpu \}"):
         load_saved_model(version, SessionOptions(tags=("gpu",)))
+
+
+def test_a_saved_model_as_text_is_served(tmp_path: Path, version: Path) -> None:
+    """Where there is a `saved_model.pbtxt` instead of the binary file."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel  # noqa: PLC0415  # TensorFlow
+
+    from serving.saved_model import SessionOptions, load_saved_model  # noqa: PLC0415
+
+    copied = shutil.copytree(version, tmp_path / "1")
+    binary = copied / "saved_model.pb"
+    (copied / "saved_model.pbtxt").write_text(str(SavedModel.FromString(binary.read_bytes())))
+    binary.unlink()
+    servable = load_saved_model(copied, SessionOptions())
+    assert servable.run("any", {"x": np.ones(2, np.float32)}, 10)["y"].tolist() == [1, 1]
+    servable.close()
+    (copied / "saved_model.pbtxt").write_text("rubbish")
+    with pytest.raises(ServingError, match="Can't parse"):
+        load_saved_model(copied, SessionOptions())
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
