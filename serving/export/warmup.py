@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def write_warmup(version: Path, config: ModelConfig, signatures: Collection[str]) -> None:
-    """Write one black image for each of the signatures that are asked for most: the router's, and anyone's.
+    """Write one black image for the signature that the router asks for.
+
+    For no other: what one signature has compiled is of no use to the next, which takes as long again to load, and as much
+    memory for packed weights of its own.
 
     Args:
         version: The version's folder.
@@ -35,11 +38,9 @@ def write_warmup(version: Path, config: ModelConfig, signatures: Collection[str]
     # One value stands for all in a TensorProto with a shape: the file stays small.
     floats = {"input_image": tf.make_tensor_proto(0.0, tf.float32, [1, *shape])}
     pixels = {"pixels": tf.make_tensor_proto([bytes(math.prod(shape))], tf.string)}
-    # A signature that has run keeps packed weights of its own, so not both of these.
-    raw = "pixels_top" if "pixels_top" in signatures else "pixels"
-    images = {"serving_default": floats, raw: pixels}
-    asked = {name: inputs for name, inputs in images.items() if name in signatures}
-    write_requests(version, config.servable, asked)
+    images = {"pixels_top": pixels, "pixels": pixels, "serving_default": floats}
+    asked = next(name for name in images if name in signatures)
+    write_requests(version, config.servable, {asked: images[asked]})
 
 
 def write_requests(
