@@ -57,6 +57,7 @@ class Supervisor:
         self._router: Child | None = None
         self._problems: dict[str, str] = {}
         self._placed = True
+        self._written = ""
         for name in (model.name for model in plan.models):
             console.reserve(name)
 
@@ -220,13 +221,13 @@ class Supervisor:
             self._placed = False
             return
         self._placed = True
+        self._written = digest_of(self.options.models_file, self._placement_file)
         if self._router:
             self._router.signal(signal.SIGHUP)
 
     def _router_has_read(self) -> bool:
-        """Whether all its workers answer by the models file and the placement of now."""
-        written = digest_of(self.options.models_file, self._placement_file)
-        return readiness.router_configuration(self.options.router_url) == written
+        """Whether all its workers answer by the placement, and by the models file as it was when that was written."""
+        return readiness.router_configuration(self.options.router_url) == self._written
 
     def _row(self, model: ModelConfig) -> report.ModelRow:
         route = f"{self.options.router_url}/{model.name}/predict/"

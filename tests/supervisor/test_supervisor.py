@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from model_config import load_deployment
-from supervisor import report
+from model_config import digest_of, load_deployment
+from supervisor import readiness, report
 from supervisor.child import Child, Command
 from supervisor.console import Console
 from supervisor.options import read_options
@@ -78,6 +78,21 @@ def test_a_placement_that_cannot_be_written_is_written_later(
 
     wait_until(is_written, seconds=5, what="the placement is written")
     assert "upstream" in json.loads(placement.read_text())["a"]
+
+
+def test_a_models_file_that_changes_meanwhile_is_not_waited_for(
+    supervisor_of: MakeSupervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A router that answers by what was written when it was told to read has read it, whatever was typed since."""
+    supervisor = supervisor_of("[a]\ninput_size = [8, 8]\n")
+    (tmp_path / "state").mkdir()
+    supervisor._place()
+    files = (tmp_path / "models.toml", tmp_path / "state" / "placement.json")
+    answers = iter(["", digest_of(*files)])
+    files[0].write_text("[a]\nhalf = ")
+    monkeypatch.setattr(readiness, "router_configuration", lambda _: next(answers))
+    assert not supervisor._router_has_read()
+    assert supervisor._router_has_read()
 
 
 def test_stopping_is_heard_while_a_model_server_is_retired(
