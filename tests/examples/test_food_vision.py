@@ -90,11 +90,13 @@ def test_the_pages_training_takes_the_examples_table(tmp_path: Path) -> None:
     labels = json.loads((ROOT / "examples" / "food_vision" / "food_101.json").read_text())
     for name in labels:
         (tmp_path / "food-101" / "images" / name).mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(tmp_path / "food-101" / "images" / name / "1.png")
+        for number in (1, 2):
+            file = tmp_path / "food-101" / "images" / name / f"{number}.png"
+            Image.new("RGB", (8, 8)).save(file)
     arguments = found[1].replace("examples/", f"{ROOT}/examples/").split()
     folders = {name: str(tmp_path / name) for name in ("SAVED_MODELS_DIR", "STATE_DIR")}
     weights = {"WEIGHTS_DIR": str(tmp_path), "KERAS_HOME": str(tmp_path)}
     env = {**folders, **weights, "https_proxy": "http://127.0.0.1:9"}
     process = run_script("train_classifier", "food-101/images", *arguments, cwd=tmp_path, env=env)
-    assert "food: 101 photos of 101 classes" in process.stdout, process.stderr
+    assert "food: 202 photos of 101 classes" in process.stdout, process.stderr
     assert "MobileNetV2.weights.h5" in process.stderr.strip().splitlines()[-1]
