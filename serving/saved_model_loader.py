@@ -7,9 +7,12 @@ variables are frozen to constants.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+import numpy as np
 from google.protobuf import message, text_format
+from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -97,17 +100,32 @@ def _restore(
     checkpoint = version / "variables" / "variables"
     if not saver.restore_op_name or not checkpoint.with_suffix(".index").is_file():
         return
-    values = tf.NewCheckpointReader(str(checkpoint)).get_variable_to_shape_map()
-    if values.keys() - {_ABOUT_THE_OTHERS}:
-        restore = session.graph.as_graph_element(saver.restore_op_name)
-        session.run(restore, {saver.filename_tensor_name: str(checkpoint), **assets})
+    if _holds_values(checkpoint):
+        paths = {saver.filename_tensor_name: str(checkpoint), **assets}
+        _run_once(session, saver.restore_op_name, paths)
+
+
+def _holds_values(checkpoint: Path) -> bool:
+    """Whether there is anything to restore; for a checkpoint that is broken the restore itself has the words."""
+    try:
+        values = tf.NewCheckpointReader(str(checkpoint)).get_variable_to_shape_map()
+    except tf.OpError:
+        return True
+    return bool(values.keys() - {_ABOUT_THE_OTHERS})
 
 
 def _initialize(session: tf.Session, meta_graph: MetaGraphDef, assets: Mapping[str, str]) -> None:
     for name in _initializers(meta_graph):
-        operation = session.graph.as_graph_element(name)
+        operation = session.graph.get_operation_by_name(name.partition(":")[0])
         if operation.type != "NoOp" or operation.control_inputs:
-            session.run(operation, dict(assets))
+            _run_once(session, operation.name, assets)
+
+
+def _run_once(session: tf.Session, operation: str, paths: Mapping[str, str]) -> None:
+    """Run an operation that is fed with paths; not by `Session.run`, which puts words of its own before an error's."""
+    options = CallableOptions(feed=list(paths), target=[operation])
+    call = session._make_callable_from_options(options)  # noqa: SLF001  # no public way
+    call(*(np.array(os.fsencode(path), object) for path in paths.values()))
 
 
 def _initializers(meta_graph: MetaGraphDef) -> list[str]:

@@ -160,6 +160,25 @@ def test_what_cannot_be_loaded(tmp_path: Path, version: Path) -> None:
         load_saved_model(version, SessionOptions(tags=("gpu",)))
 
 
+def test_broken_variables_are_told_in_the_words_of_the_restore(
+    tmp_path: Path, version: Path
+) -> None:
+    """As by the real server: no words of a Python session before them."""
+    from serving.saved_model import SessionOptions, load_saved_model  # noqa: PLC0415  # TensorFlow
+
+    variables = shutil.copytree(version, tmp_path / "1") / "variables"
+    (values,) = variables.glob("variables.data-*")
+    values.unlink()
+    with pytest.raises(ServingError) as missing:
+        load_saved_model(tmp_path / "1", SessionOptions())
+    assert missing.value.code is Code.NOT_FOUND
+    assert missing.value.message.startswith(f"{values}; No such file or directory")
+    (variables / "variables.index").write_bytes(b"rubbish")
+    with pytest.raises(ServingError) as rubbish:
+        load_saved_model(tmp_path / "1", SessionOptions())
+    assert rubbish.value.code is Code.DATA_LOSS
+
+
 def test_a_saved_model_as_text_is_served(tmp_path: Path, version: Path) -> None:
     """Where there is a `saved_model.pbtxt` instead of the binary file."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel  # noqa: PLC0415  # TensorFlow
