@@ -33,7 +33,7 @@ def main() -> int:
     gc.disable()  # to look for garbage among all these modules takes a fifth of their import
     from serving.server import Server  # noqa: PLC0415  # imports TensorFlow: takes seconds
 
-    gc.freeze()
+    gc.freeze()  # nor will any of them be garbage later
     gc.enable()
     try:
         Server(flags).run()

@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf import json_format, text_format
+from google.protobuf import json_format, message, text_format
 from tensorflow.core.protobuf import config_pb2
 
 from serving import tensorflow_core as tf
@@ -76,7 +76,7 @@ def load_saved_model(path: Path, options: SessionOptions) -> SavedModelServable:
     except tf.OpError as error:
         session.close()
         raise ServingError(error.message, Code(error.error_code)) from None
-    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+    except (RuntimeError, ValueError, TypeError, KeyError, message.DecodeError) as error:
         session.close()
         raise ServingError(
             f"Could not load the SavedModel at {path}: {error}", Code.INVALID_ARGUMENT

@@ -29,7 +29,7 @@ _BINARY, _TEXT = "saved_model.pb", "saved_model.pbtxt"
 _INIT_SIGNATURE = "__saved_model_init_op"
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 _ASSETS_COLLECTION = "saved_model_assets"
-_ABOUT_THE_OTHERS = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 """What each checkpoint of TensorFlow 2 holds besides values."""
 
 
@@ -70,7 +70,7 @@ def load_into(session: tf.Session, meta_graph: MetaGraphDef, version: Path) -> N
     """Give an empty session the graph, restore its variables, run its initializer.
 
     Raises:
-        OpError, ValueError, KeyError: TensorFlow's, for a graph that it cannot load.
+        OpError, ValueError, KeyError, DecodeError: TensorFlow's, for a graph that it cannot load.
     """
     info = meta_graph.meta_info_def
     with session.graph.as_default():
@@ -111,7 +111,7 @@ def _holds_values(checkpoint: Path) -> bool:
         values = tf.NewCheckpointReader(str(checkpoint)).get_variable_to_shape_map()
     except tf.OpError:
         return True
-    return bool(values.keys() - {_ABOUT_THE_OTHERS})
+    return bool(values.keys() - {_OBJECT_GRAPH})
 
 
 def _initialize(session: tf.Session, meta_graph: MetaGraphDef, assets: Mapping[str, str]) -> None:
