@@ -197,6 +197,22 @@ def test_a_saved_model_as_text_is_served(tmp_path: Path, version: Path) -> None:
         load_saved_model(copied, SessionOptions())
 
 
+def test_an_asset_record_that_is_none_is_a_sentence(tmp_path: Path, version: Path) -> None:
+    """As TensorFlow 1 wrote them: packed messages in a collection."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel  # noqa: PLC0415  # TensorFlow
+
+    from serving.saved_model import SessionOptions, load_saved_model  # noqa: PLC0415
+
+    file = shutil.copytree(version, tmp_path / "1") / "saved_model.pb"
+    saved = SavedModel.FromString(file.read_bytes())
+    packed = saved.meta_graphs[0].collection_def["saved_model_assets"].any_list.value
+    packed.add(value=b"rubbish")
+    file.write_bytes(saved.SerializeToString())
+    with pytest.raises(ServingError, match="Could not load the SavedModel") as broken:
+        load_saved_model(tmp_path / "1", SessionOptions())
+    assert broken.value.code is Code.INVALID_ARGUMENT
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 def test_what_loading_frees_is_given_back(tf: Any, tmp_path: Path) -> None:
     """A model with two compiled signatures holds six times its constants, not the fifteen of its loading."""
