@@ -30,7 +30,8 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: requirements.txt requirements-router.txt requirements-model-server.txt | $(VENV)/bin/python
 	@echo "Installing what running needs into $(VENV) (TensorFlow is large: a minute or two)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || { echo "pip could not install requirements.txt; without the internet, point PIP_INDEX_URL or PIP_FIND_LINKS at a mirror of the packages" >&2; exit 1; }
+	@# Modules are compiled as they are imported: of TensorFlow's, a part.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt || { echo "pip could not install requirements.txt; without the internet, point PIP_INDEX_URL or PIP_FIND_LINKS at a mirror of the packages" >&2; exit 1; }
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed

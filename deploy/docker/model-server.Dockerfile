@@ -6,16 +6,18 @@ ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
 FROM ${PYTHON_IMAGE} AS packages
 COPY deploy/docker/model-server.lock /tmp/model-server.lock
 RUN python -m venv --without-pip /opt/venv
-RUN python -m pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --require-hashes -r /tmp/model-server.lock
+RUN python -m pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes -r /tmp/model-server.lock
 
 FROM ${PYTHON_IMAGE}
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 ENV PORT=8501
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 COPY model_config model_config
 COPY serving serving
 COPY deploy/docker/healthcheck.py healthcheck.py
+# Compiles what it imports, a part of TensorFlow; as nobody, it could not be written.
+RUN python -c "import serving.__main__, serving.server"
 USER 65534:65534
 EXPOSE 8500 8501
 STOPSIGNAL SIGTERM

@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import string
@@ -205,6 +206,11 @@ def _allowed() -> list[str]:
     """What .dockerignore lets into a build."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     return [line[1:] for line in lines if line.startswith("!")]
+
+
+def compiled_when_run(log: Path) -> list[str]:
+    """The source files of packages and of ours that Python compiled, by what it logged with PYTHONVERBOSE."""
+    return re.findall(r"^# code object from (/(?:opt|app)/.*\.py)$", log.read_text(), re.MULTILINE)
 
 
 def _checked(command: list[str], env: Mapping[str, str]) -> str:

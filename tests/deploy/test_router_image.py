@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.deploy.container import Container, built, needs_namespaces
+from tests.deploy.container import Container, built, compiled_when_run, needs_namespaces
 from tests.processes import answers, free_port, wait_until
 
 if TYPE_CHECKING:
@@ -52,6 +52,17 @@ def test_it_serves_on_port_without_root_and_without_writing(
         for page in ("/", "/docs/", "/openapi.json", "/samples/digit_7.png"):
             assert answers(f"http://127.0.0.1:{port}{page}"), page
         assert router.stop(seconds=40) in (0, -signal.SIGTERM)
+
+
+def test_it_starts_without_compiling(image: Container, tmp_path: Path) -> None:
+    """All modules that are imported until it is ready to answer were compiled when the image was built."""
+    port = free_port()
+    env = {"PORT": str(port), "HOST": "127.0.0.1", "PYTHONVERBOSE": "1"}
+    with image.running(log=tmp_path / "log", env=env) as router:
+        router.wait_for(f"http://127.0.0.1:{port}/openapi.json")
+        router.wait_for(f"http://127.0.0.1:{port}/metrics")
+    assert "# code object from '/opt/venv" in (tmp_path / "log").read_text()
+    assert not compiled_when_run(tmp_path / "log")
 
 
 def test_the_health_check_fails_when_nobody_listens(image: Container) -> None:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.deploy.container import DOCKERFILES, Container, built, needs_namespaces
+from tests.deploy.container import (
+    DOCKERFILES,
+    Container,
+    built,
+    compiled_when_run,
+    needs_namespaces,
+)
 from tests.processes import ROOT, free_port
 
 if TYPE_CHECKING:
@@ -91,6 +97,18 @@ def test_a_dyno_answers_on_port_within_its_memory(
         print(f"{used:.0f} MB")
         assert used < HEROKU_MEMORY_MB
         assert dyno.stop(seconds=60) == 143
+
+
+def test_it_starts_without_compiling(image: Container, tmp_path: Path) -> None:
+    """All modules that are imported until it has labelled a digit were compiled when the image was built."""
+    port = free_port()
+    (image.root / "models/models.toml").write_text(TABLE.format(free_port()))
+    env = {"PORT": str(port), "MODELS_FILE": "/models/models.toml", "PYTHONVERBOSE": "1"}
+    with image.running(log=tmp_path / "log", env=env) as dyno:
+        dyno.wait_for(f"http://127.0.0.1:{port}/readyz?model=digits", seconds=60)
+        assert predict(port)[0][1] == "seven"
+    assert "# code object from '/opt/venv" in (tmp_path / "log").read_text()
+    assert not compiled_when_run(tmp_path / "log")
 
 
 def test_heroku_builds_this_image() -> None:
