@@ -13,12 +13,14 @@ from scripts.command_line import UserError
 from scripts.served_versions import label_version, model_servers, states
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from model_config import ModelConfig
 
 _POLL_SECONDS = 0.3
+_RETRY_SECONDS = 5.0
+"""Within these a model server tries a version again that a label asks for; after them an error is no old one."""
 _PRUNED = ".pruned-"
 
 
@@ -34,14 +36,11 @@ def promote(config: ModelConfig, version: int, version_label: str, *, seconds: f
         )
     if not VERSION_LABEL.fullmatch(version_label):
         raise UserError(f"'{version_label}' is no label; use letters, digits, '_', '-' and '.'.")
-    with changed_version_labels(config.base_path) as labels:
-        before = labels.get(version_label, [])
-        labels[version_label] = [*(v for v in before if v != version), version]
-    try:
-        _wait_until_served(config, version_label, version, seconds)
-    except UserError:
-        _restore(config.base_path, version_label, before)
-        raise
+
+    def promoted(history: list[int]) -> list[int]:
+        return [*(v for v in history if v != version), version]
+
+    _move(config, version_label, promoted, seconds)
     _hint_at_traffic(config, version_label)
 
 
@@ -49,18 +48,19 @@ def roll_back(config: ModelConfig, version_label: str, *, seconds: float) -> Non
     """Give a label back to the version that had it before.
 
     Raises:
-        UserError: Nobody had it before, or that version is gone.
+        UserError: Nobody had it before, that version is gone, or it cannot be loaded; then the label is where it was.
     """
-    with changed_version_labels(config.base_path) as labels:
-        history = labels.get(version_label, [])
+
+    def rolled_back(history: list[int]) -> list[int]:
         on_disk = version_folders(config.base_path)
         earlier = [version for version in history[:-1] if version in on_disk]
         if not earlier:
             raise UserError(
                 f"No version that is still there had the label '{version_label}' before."
             )
-        labels[version_label] = earlier
-    _wait_until_served(config, version_label, earlier[-1], seconds)
+        return earlier
+
+    _move(config, version_label, rolled_back, seconds)
 
 
 def remove_label(config: ModelConfig, version_label: str) -> None:
@@ -109,8 +109,27 @@ def _restore(base_path: Path, version_label: str, history: list[int]) -> None:
             labels.pop(version_label, None)
 
 
+def _move(
+    config: ModelConfig, version_label: str, moved: Callable[[list[int]], list[int]], seconds: float
+) -> None:
+    """Give a label another history, and wait until every model server has followed; if one cannot, restore it."""
+    with changed_version_labels(config.base_path) as labels:
+        before = labels.get(version_label, [])
+        labels[version_label] = after = moved(before)
+        old_errors = _load_errors(config, after[-1])
+    try:
+        _wait_until_served(config, version_label, after[-1], seconds, old_errors)
+    except UserError:
+        _restore(config.base_path, version_label, before)
+        raise
+
+
 def _wait_until_served(
-    config: ModelConfig, version_label: str, version: int, seconds: float
+    config: ModelConfig,
+    version_label: str,
+    version: int,
+    seconds: float,
+    old_errors: Mapping[str, str],
 ) -> None:
     servers = [url for url in model_servers(config) if states(url, config.servable) is not None]
     if not servers:
@@ -118,10 +137,17 @@ def _wait_until_served(
             f"{config.name}: no model server runs; '{version_label}' is version {version} when one does"
         )
         return
-    deadline = time.monotonic() + seconds
+    begun = time.monotonic()
     while not all(label_version(url, config.servable, version_label) == version for url in servers):
-        _check_not_broken(config, version, servers)
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        errors = _load_errors(config, version)
+        if waited > _RETRY_SECONDS:
+            old_errors = {}
+        if new := [error for url, error in errors.items() if error != old_errors.get(url)]:
+            raise UserError(
+                f"Version {version} cannot be loaded, so the label stays where it was: {new[0]}"
+            )
+        if waited > seconds:
             raise UserError(
                 f"The model server has not given '{version_label}' to version {version} within {seconds:g} s; is it started"
                 " by auto_cmd.py, or follows its model_config_file these labels by other means?"
@@ -130,13 +156,12 @@ def _wait_until_served(
     print(f"{config.name}: '{version_label}' is version {version}")
 
 
-def _check_not_broken(config: ModelConfig, version: int, servers: list[str]) -> None:
-    for url in servers:
-        state = (states(url, config.servable) or {}).get(version)
-        if state is not None and state.error:
-            raise UserError(
-                f"Version {version} cannot be loaded, so the label stays where it was: {state.error}"
-            )
+def _load_errors(config: ModelConfig, version: int) -> dict[str, str]:
+    """Why a version could not be loaded, by model server; of an attempt before this one, too."""
+    found = {
+        url: (states(url, config.servable) or {}).get(version) for url in model_servers(config)
+    }
+    return {url: state.error for url, state in found.items() if state is not None and state.error}
 
 
 def _hint_at_traffic(config: ModelConfig, version_label: str) -> None:

@@ -249,6 +249,7 @@ class Manager:
         logger.info("model %s version %d is available", version.model, version.number)
         with self._changed:
             version.servable = servable
+            version.error = None
             version.state = State.AVAILABLE
             self._reconcile(version.model)
             self._changed.notify_all()

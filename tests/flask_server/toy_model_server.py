@@ -42,6 +42,8 @@ class ToyModel:
     """What the server serves; a test may change it while it runs."""
 
     versions: list[int] = field(default_factory=lambda: [1])
+    errors: dict[int, str] = field(default_factory=dict)
+    """Why versions beside those could not be loaded."""
     labels: dict[str, int] = field(default_factory=dict)
     signatures: dict[str, Any] = field(
         default_factory=lambda: {"serving_default": FLOATS, "pixels": BYTES}
@@ -107,7 +109,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer(400, {"error": "Malformed request"})
         _, target, metadata = match.groups()
         if not metadata:
+            states: list[dict[str, Any]]
             states = [{"version": str(v), "state": "AVAILABLE"} for v in self.server.model.versions]
+            for number, error in self.server.model.errors.items():
+                status = {"error_code": "NOT_FOUND", "error_message": error}
+                states.append({"version": str(number), "state": "END", "status": status})
             return self.answer(200, {"model_version_status": states})
         version = self.version(target)
         if version is None:

@@ -7,6 +7,8 @@ import math
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from model_config import read_version_labels
 from scripts.version_comparison import Answer, Pair
 from tests.flask_server.conftest import encoded
 from tests.flask_server.toy_model_server import ToyModelServer
-from tests.processes import ROOT
+from tests.processes import ROOT, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +93,40 @@ def test_labels_move_and_go_back(versions: Versions) -> None:
     assert versions("rollback", "colours", "stable")[0] == 0
     assert versions("unlabel", "colours", "canary")[0] == 0
     assert read_version_labels(versions.base_path) == {"stable": [1]}
+
+
+def test_a_version_that_was_mended_can_be_promoted(versions: Versions, toy: ToyModelServer) -> None:
+    """An error from before the label asked for it is an old one: the server tries again."""
+    toy.model.versions, toy.model.errors = [1, 3], {2: "half of it was copied"}
+
+    def load_when_asked() -> None:
+        wait_until(lambda: read_version_labels(versions.base_path), seconds=20, what="a label")
+        time.sleep(1)
+        toy.model.errors.clear()
+        toy.model.versions, toy.model.labels = [1, 2, 3], {"stable": 2}
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(load_when_asked)
+        assert versions("promote", "colours", "2", "stable") == (
+            0,
+            "colours: 'stable' is version 2\n",
+        )
+
+
+@pytest.mark.parametrize(
+    "command", [("promote", "colours", "2", "stable"), ("rollback", "colours", "stable")]
+)
+def test_a_label_stays_where_it_was_if_a_version_cannot_be_loaded(
+    versions: Versions, toy: ToyModelServer, command: tuple[str, ...]
+) -> None:
+    """Of promote and of rollback that is true in the file, too; the error may be as old as the label, or older."""
+    labels = '{"stable": [2, 1]}'
+    (versions.base_path / "version_labels.json").write_text(labels)
+    toy.model.versions, toy.model.errors = [1, 3], {2: "half of it was copied"}
+    toy.model.labels = {"stable": 1}
+    status, told = versions(*command)
+    assert (status, "stays where it was: half of it was copied" in told) == (1, True)
+    assert read_version_labels(versions.base_path) == {"stable": [2, 1]}
 
 
 def test_the_shares_that_are_proposed_name_every_label(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import math
 import threading
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ class Loader:
     def __init__(self) -> None:
         self.loaded: dict[tuple[str, int], Toy] = {}
         self.broken: set[int] = set()
+        self.mended_after = math.inf
         self.attempts = 0
         self.may_load = threading.Event()
         self.may_load.set()
@@ -36,7 +38,7 @@ class Loader:
         """Load one version."""
         self.attempts += 1
         self.may_load.wait(10)
-        if number in self.broken:
+        if number in self.broken and self.attempts <= self.mended_after:
             raise NotFound(f"nothing to load in {path.name}")
         self.loaded[model, number] = times(number)
         return self.loaded[model, number]
@@ -151,6 +153,26 @@ def test_loading_is_tried_again(loader: Loader, tmp_path: Path) -> None:
     manager.poll()
     settle(manager, {1: State.AVAILABLE, 2: State.END})
     assert loader.attempts == 1 + 3
+    manager.close()
+
+
+def test_what_was_loaded_at_the_second_attempt_ends_without_an_error(
+    loader: Loader, tmp_path: Path
+) -> None:
+    """The state of a version that has served says nothing of an attempt before."""
+    manager = Manager(loader, LoadOptions(max_num_load_retries=1, load_retry_interval_seconds=0.01))
+    add_version(tmp_path, 1)
+    manager.configure([ServedModel("m", tmp_path)])
+    assert manager.wait_until_available(10)
+    loader.broken.add(2)
+    loader.mended_after = 2
+    add_version(tmp_path, 2)
+    manager.poll()
+    settle(manager, {1: State.END, 2: State.AVAILABLE})
+    add_version(tmp_path, 3)
+    manager.poll()
+    settle(manager, {1: State.END, 2: State.END, 3: State.AVAILABLE})
+    assert manager.statuses("m", 2)[0].message == ""
     manager.close()
 
 
