@@ -6,12 +6,14 @@ The seam at which tests replace the network: whatever has `exchange` is a `Trans
 from __future__ import annotations
 
 import contextlib
+import io
 import select
 import socket
 import threading
 import time
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -19,6 +21,7 @@ from flask_server.errors import ClientGone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 _IDLE_CONNECTIONS = 64
 _WATCH_SECONDS = 0.5
@@ -125,6 +128,9 @@ class HttpTransport:
             connection.connect()  # sets TCP_NODELAY
         except (OSError, UnicodeError) as error:  # of UnicodeErrors: no name that can be looked up
             connection.close()
+            _remaining(
+                request.deadline
+            )  # who gives it less than `connect_seconds` learns nothing about the server
             raise ConnectionRefusedError(str(error)) from None
         _notice_silence(connection.sock)
         return connection
@@ -150,7 +156,8 @@ class HttpTransport:
 def _notice_silence(connection: socket.socket) -> None:
     """Let the kernel break a connection whose other end has vanished (a pulled cable, a dead host).
 
-    A busy model server is silent, too, but its kernel answers.
+    A busy model server is silent, too, but its kernel answers. Not if it is frozen, and more was sent than its kernel holds:
+    then it is as good as gone.
     """
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEP_ALIVE.items():
@@ -164,14 +171,46 @@ def _readable(connection: HTTPConnection) -> bool:
     return bool(poll.poll(0))
 
 
+class _Incoming(io.RawIOBase):
+    """What an `HTTPResponse` reads of a socket: each time there is what is left until the deadline, not all of it anew."""
+
+    def __init__(self, connected: socket.socket, deadline: float) -> None:
+        self._connected = connected
+        self._deadline = deadline
+        # Until this is closed, the socket stays open.
+        self._held = connected.makefile("rb", buffering=0)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What the response asks of a socket."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        """See `io.IOBase`."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - typeshed's Buffer is no runtime type
+        """See `io.RawIOBase`; raises TimeoutError at the deadline."""
+        self._connected.settimeout(_remaining(self._deadline))
+        return self._connected.recv_into(buffer)
+
+    def close(self) -> None:
+        """See `io.IOBase`."""
+        self._held.close()
+        super().close()
+
+
+def _response(deadline: float, connected: socket.socket, **options: Any) -> HTTPResponse:  # noqa: ANN401 - http.client's
+    return HTTPResponse(_Incoming(connected, deadline), **options)  # type: ignore[arg-type]  # asked for `makefile` only
+
+
 def _send_and_receive(connection: HTTPConnection, prefix: str, request: Exchange) -> Answer:
-    connection.sock.settimeout(_remaining(request))
+    connection.sock.settimeout(_remaining(request.deadline))
     try:
         connection.request(
             request.method, prefix + request.path, request.body, dict(request.headers)
         )
         _wait(connection, request)
-        connection.sock.settimeout(_remaining(request))
+        connection.response_class = partial(_response, request.deadline)  # type: ignore[assignment]  # called, no more
         response = connection.getresponse()
         return Answer(response.status, response.read())
     except HTTPException as error:
@@ -183,8 +222,8 @@ def _send_and_receive(connection: HTTPConnection, prefix: str, request: Exchange
         raise ConnectionError(str(error)) from None
 
 
-def _remaining(request: Exchange) -> float:
-    seconds = request.deadline - time.monotonic()
+def _remaining(deadline: float) -> float:
+    seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError
     return seconds
@@ -194,7 +233,7 @@ def _wait(connection: HTTPConnection, request: Exchange) -> None:
     """Wait until the answer begins; give up when the client hangs up or time is up."""
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
-    while not poll.poll(1000 * min(_remaining(request), _WATCH_SECONDS)):
+    while not poll.poll(1000 * min(_remaining(request.deadline), _WATCH_SECONDS)):
         if request.client is not None and hung_up(request.client):
             raise ClientGone("The client closed its connection.")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -314,6 +315,48 @@ def test_transport_after_the_server_hung_up(transport: HttpTransport, toy: ToyMo
     for _ in range(3):
         assert transport.exchange(status(), connect_seconds=1).status == 200
         toy.hang_up()
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"])
+def test_an_answer_that_trickles_has_no_more_time_than_another(head: bytes) -> None:
+    """The deadline is for all of the answer, its head and its body, however often a byte of it comes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def trickle() -> None:
+            server, _ = listener.accept()
+            with server, contextlib.suppress(OSError):
+                server.sendall(head or b"HTTP/1.1 200")
+                for _ in range(20):
+                    server.sendall(b" ")
+                    time.sleep(0.1)
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        transport = HttpTransport(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        begun = time.monotonic()
+        with pytest.raises(TimeoutError):
+            transport.exchange(status(0.5), connect_seconds=1)
+        assert time.monotonic() - begun < 1
+        thread.join()
+
+
+def test_a_deadline_that_ends_a_connect_says_nothing_of_the_server() -> None:
+    """Who gives a replica less time than it takes to connect is too late; the replica is not set aside for others."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        waiting = [socket.socket() for _ in range(3)]  # a full backlog lets nobody in
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(address)
+        replica = Replica("", HttpTransport(f"http://127.0.0.1:{address[1]}"))
+        with pytest.raises(TimeoutError):
+            replica.exchange(status(0.05))
+        assert not replica.set_aside
+        with pytest.raises(ConnectionRefusedError):
+            replica.exchange(status(5))
+        assert replica.set_aside
+        for one in waiting:
+            one.close()
 
 
 def test_client_that_goes_away(transport: HttpTransport, toy: ToyModelServer) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import math
+import shutil
 import threading
 from typing import TYPE_CHECKING
 
