@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from flask_cors import CORS
@@ -44,13 +45,18 @@ def init_app(app: Flask, settings: Settings, models: Mapping[str, Model]) -> Non
     app.after_request(_share_timing)
     CORS(
         app,
-        origins=list(settings.cors_origins),
+        origins=[_literally(origin) for origin in settings.cors_origins],
         methods=["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
         allow_headers=[*REQUEST_HEADERS, *sorted(sticky)],
         expose_headers=list(EXPOSED_HEADERS),
         max_age=_PREFLIGHT_SECONDS,
         always_send=False,
     )
+
+
+def _literally(origin: str) -> str | re.Pattern[str]:
+    """Flask-CORS takes the brackets of an IPv6 address for a regular expression's."""
+    return re.compile(re.escape(origin) + r"\Z") if "[" in origin else origin
 
 
 def _share_timing(response: Response) -> Response:

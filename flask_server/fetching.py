@@ -35,6 +35,7 @@ _MOST_REDIRECTS = 3
 _MOST_CHARACTERS = 4096
 _AT_ONCE = 4
 _REQUESTS_AT_ONCE = 16
+_LOOKUPS_AT_ONCE = _AT_ONCE * _REQUESTS_AT_ONCE
 _CHUNK = 1 << 16
 _IN_URLS = "/?%:@!$&'()*+,;=~-._"
 _PORTS = {"http": 80, "https": 443}
@@ -88,7 +89,7 @@ class Fetcher:
     """Fetches images from the hosts that a deployment allows."""
 
     hosts: tuple[str, ...]
-    """`name`, `*.domain` or `*`, on ports 80 and 443; with `:port` on that one, with `:*` on any."""
+    """`name`, `[IPv6 address]`, `*.domain` or `*`, on ports 80 and 443; with `:port` on that one, with `:*` on any."""
     private: tuple[Network, ...]
     timeout_seconds: float
     most_bytes: int
@@ -97,6 +98,10 @@ class Fetcher:
         default_factory=lambda: threading.Semaphore(_REQUESTS_AT_ONCE)
     )
     """For requests that fetch, so that slow hosts leave threads to those that do not."""
+    lookups: threading.Semaphore = field(
+        default_factory=lambda: threading.Semaphore(_LOOKUPS_AT_ONCE)
+    )
+    """For threads that ask a resolver, which outlive requests that have given up."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Fetcher:
@@ -173,6 +178,8 @@ class Fetcher:
 
     def _addresses(self, target: Target, deadline: float) -> Sequence[str]:
         """Ask the resolver, which has no time limit of its own."""
+        if not self.lookups.acquire(blocking=False):
+            raise TooBusy("Too many hosts are being looked up; try again in a moment.")
         found: list[Sequence[str]] = []
 
         def ask() -> None:
@@ -180,6 +187,8 @@ class Fetcher:
                 found.append(self.resolve(target.host, target.port))
             except (OSError, UnicodeError):
                 found.append(())
+            finally:
+                self.lookups.release()
 
         thread = threading.Thread(target=ask, daemon=True)
         thread.start()
@@ -213,7 +222,9 @@ def target_of(url: str) -> Target:
 
 
 def _allows(pattern: str, target: Target) -> bool:
-    name, _, port = pattern.lower().partition(":")
+    address, _, rest = pattern.lower().rpartition("]")
+    name, _, port = rest.partition(":")
+    name = address[1:] or name
     if port != "*" and target.port != (int(port) if port else _PORTS[target.scheme]):
         return False
     if name.startswith("*."):

@@ -21,6 +21,8 @@ IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 _THREADS_BESIDE_MODELS = 32
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
+_HOST = r"[A-Za-z0-9._-]+"
+_IPV6 = r"\[[0-9A-Fa-f:.]+\]"
 _FLAGS = {"host": "--host", "port": "--port", "models_file": "--models"}
 
 
@@ -73,15 +75,17 @@ def _some_seconds(raw: str) -> float:
 def _hosts(raw: str) -> tuple[str, ...]:
     hosts = _list(raw)
     for host in hosts:
-        if not re.fullmatch(r"(\*|(\*\.)?[A-Za-z0-9._-]+)(:(\d{1,5}|\*))?", host):
-            raise ValueError(f"'{host}' is none of name, *.domain, *, with :port behind it or not")
+        if not re.fullmatch(rf"(\*|(\*\.)?{_HOST}|{_IPV6})(:(\d{{1,5}}|\*))?", host):
+            raise ValueError(
+                f"'{host}' is none of name, *.domain, *, [IPv6 address], with :port behind it or not"
+            )
     return hosts
 
 
 def _origins(raw: str) -> tuple[str, ...]:
     origins = _list(raw)
     for origin in origins:
-        if not re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[A-Za-z0-9._-]+(:\d{1,5})?", origin):
+        if not re.fullmatch(rf"\*|[a-z][a-z0-9+.-]*://({_HOST}|{_IPV6})(:\d{{1,5}})?", origin):
             raise ValueError(
                 f"'{origin}' is no origin such as https://photos.example, without a path"
             )
@@ -171,7 +175,7 @@ class Settings:
         metadata=_told(_list, "addresses or networks whose X-Forwarded-* headers are believed"),
     )
     tls_certificate: Path | None = field(
-        default=None, metadata=_told(_path, "certificate (PEM): serve HTTPS")
+        default=None, metadata=_told(_path, "certificate (PEM): serve HTTPS; read again when it is renewed")
     )
     tls_key: Path | None = field(
         default=None, metadata=_told(_path, "the certificate's private key (PEM)")

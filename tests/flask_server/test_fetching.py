@@ -21,6 +21,7 @@ from flask_server.settings import load_settings
 from model_config import ConfigError
 from tests.certificates import self_signed
 from tests.flask_server.conftest import encoded
+from tests.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -161,6 +162,10 @@ def test_it_is_off_until_hosts_are_allowed(pictures: PictureServer) -> None:
         ("*.pictures.test", "http://pictures.test/", False),
         ("*", "http://anything.test/", True),
         ("*", "http://anything.test:6379/", False),
+        ("[2001:DB8::1]", "http://[2001:db8::1]/", True),
+        ("[2001:db8::1]:8080", "http://[2001:db8::1]:8080/", True),
+        ("[2001:db8::1]", "http://[2001:db8::1]:8080/", False),
+        ("[2001:db8::1]", "http://[2001:db8::2]/", False),
     ],
 )
 def test_hosts_are_matched_whole(pattern: str, url: str, allowed: bool) -> None:
@@ -403,6 +408,23 @@ def test_a_silent_server_and_a_silent_resolver_are_left() -> None:
     with pytest.raises(UnusableUrl, match="no address"):
         fetch(fetcher(lambda *_: over.wait(60), timeout_seconds=0.5), "http://pictures.test/")
     over.set()
+
+
+def test_lookups_that_nobody_waits_for_any_more_are_limited() -> None:
+    """A resolver that never answers holds 64 threads at most, however many requests give up on it."""
+    over = threading.Event()
+    impatient = fetcher(lambda *_: over.wait(60) and [], timeout_seconds=0.001)
+    before, ends = threading.active_count(), []
+    for _ in range(70):
+        with pytest.raises((UnusableUrl, TooBusy)) as end:
+            fetch(impatient, "http://pictures.test/")
+        ends.append(end.type)
+    assert ends == [UnusableUrl] * 64 + [TooBusy] * 6
+    assert threading.active_count() - before == 64
+    over.set()
+    wait_until(lambda: threading.active_count() == before, seconds=10, what="the threads end")
+    with pytest.raises(UnusableUrl):
+        fetch(impatient, "http://pictures.test/")
 
 
 def encrypt(pictures: PictureServer, tmp_path: Path) -> Path:

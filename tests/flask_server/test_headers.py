@@ -113,6 +113,21 @@ def test_a_page_may_say_who_it_asks_for(client_of: Callable[..., FlaskClient]) -
     assert allowed.lower() == "x-user"
 
 
+def test_an_origin_with_an_ipv6_address_is_that_one_alone(
+    client_of: Callable[..., FlaskClient],
+) -> None:
+    """Its brackets are no pattern, and nothing may follow it."""
+    client = client_of(cors_origins=("http://[::1]:4200",))
+    for origin, allowed in {
+        "http://[::1]:4200": True,
+        "http://[::1]:42001": False,
+        "http://::4200": False,
+        "http://:4200": False,
+    }.items():
+        headers = client.get("/livez", headers={"Origin": origin}).headers
+        assert ("Access-Control-Allow-Origin" in headers) == allowed, origin
+
+
 @pytest.mark.parametrize("path", [PATH, "/models/", "/nothing", "/readyz"])
 def test_allowed_origin_may_read_everything(client: FlaskClient, path: str) -> None:
     """Answers, failures too, show an allowed origin all headers that matter, timing included."""

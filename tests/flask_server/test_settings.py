@@ -30,6 +30,14 @@ def test_flag_before_environment_before_default() -> None:
     assert settings.workers == load_settings([], {}).workers
 
 
+def test_ipv6_addresses_are_named_in_brackets() -> None:
+    """As in a URL: of origins, and of hosts from which images are fetched."""
+    env = {"CORS_ORIGINS": "http://[::1]:4200", "FETCH_HOSTS": "[2001:db8::1],[::1]:*"}
+    settings = load_settings([], env)
+    assert settings.cors_origins == ("http://[::1]:4200",)
+    assert settings.fetch_hosts == ("[2001:db8::1]", "[::1]:*")
+
+
 def test_threads_follow_from_the_models(tmp_path: Path) -> None:
     """Every model has threads for its places, and 32 are left for all else; unless the setting says how many."""
     assert Settings(models_file=tmp_path).threads_for(3) == 3 * (16 + 16) + 32
@@ -63,6 +71,7 @@ def test_the_address_is_one_of_a_url(host: str, address: str) -> None:
         ([], {"CORS_ORIGINS": "https://*.example.com"}, ["CORS_ORIGINS", "https://*.example.com"]),
         ([], {"STATE_DIR": "~nobody-of-this-name/x"}, ["STATE_DIR", "home"]),
         ([], {"CORS_ORIGINS": "https://a.example,foo"}, ["CORS_ORIGINS", "foo", "https://"]),
+        ([], {"FETCH_HOSTS": "::1"}, ["FETCH_HOSTS", "[IPv6 address]"]),
         ([], {"TLS_KEY": "/nowhere"}, ["TLS_CERTIFICATE"]),
         ([], {"TLS_KEY": "/nowhere", "TLS_CERTIFICATE": "/nowhere"}, ["/nowhere"]),
     ],
