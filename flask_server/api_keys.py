@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
 import os
 import re
 import secrets
-import threading
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from flask_server.ledger import Limit
+from flask_server.watched_files import WatchedFiles
 from model_config import PROJECT, ConfigError, command_to_type
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ _PRESENTED = re.compile(r"kfd_([0-9a-f]{8})_[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _RATE = re.compile(r"([1-9]\d{0,8})/(s|min|h)")
 _UNIT_SECONDS = {"s": 1, "min": 60, "h": 3600}
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,35 +128,16 @@ class KeyRing:
     """The keys of a file, read again whenever the file changes."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._seen = _signature(path)
-        self._keys = _by_id(load_keys(path))
+        """Read the file; raises as `load_keys`."""
+        self._keys = WatchedFiles("API keys", (path,), lambda: _by_id(load_keys(path)))
 
     def find(self, presented: str) -> ApiKey | None:
         """The key of this text, if there is one."""
-        self._refresh()
         match = _PRESENTED.fullmatch(presented)
-        key = self._keys.get(match[1]) if match else None
+        key = self._keys.value().get(match[1]) if match else None
         # The same work whether the id is known or not, compared in a time that tells nothing of the hash.
         known = key.sha256 if key else ""
         return key if hmac.compare_digest(_hash(presented), known) else None
-
-    def _refresh(self) -> None:
-        """A file that is wrong or gone changes nothing: those who have a key keep it, and the log says why."""
-        signature = _signature(self._path)
-        if signature == self._seen:
-            return
-        with self._lock:
-            if signature == self._seen:
-                return
-            self._seen = signature
-            try:
-                self._keys = _by_id(load_keys(self._path))
-            except ConfigError as error:
-                _log.error("the API keys stay as they were: %s", error)
-            else:
-                _log.info("API keys read again: %d", len(self._keys))
 
 
 def _hash(text: str) -> str:
@@ -172,15 +151,6 @@ def _hash(text: str) -> str:
 
 def _by_id(keys: Iterable[ApiKey]) -> Mapping[str, ApiKey]:
     return {key.id: key for key in keys}
-
-
-def _signature(path: Path) -> tuple[int, int, int] | None:
-    """What changes whenever the file does; `save_keys` makes a new file each time."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _key(entry: dict[str, Any]) -> ApiKey:

@@ -7,6 +7,7 @@ import re
 import ssl
 import time
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn import http, util
@@ -16,6 +17,7 @@ from gunicorn.workers.gthread import TConn
 
 from flask_server.errors import RequestTimeout
 from flask_server.pieces import Pieces
+from flask_server.watched_files import WatchedFiles
 
 if TYPE_CHECKING:
     import socket
@@ -69,7 +71,10 @@ class TimedUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no ty
             return self.gathered.take(max(size_hint or 0, self.mxchunk))
         for_answers = self.sock.gettimeout()
         try:
-            self.sock.settimeout(max(self.deadline - time.monotonic(), 0.001))
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self.sock.settimeout(left)
             data: bytes = super().chunk(size_hint)
         except TimeoutError:
             raise RequestTimeout("The request was not received whole in time.") from None
@@ -124,7 +129,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.initialized = True
         if self.cfg.is_ssl:
             self.sock.settimeout(max(self.deadline - time.monotonic(), 0.001))
-            context = tls_context(self.cfg.certfile, self.cfg.keyfile)
+            context = tls_context(self.cfg.certfile, self.cfg.keyfile).value()
             self.sock = context.wrap_socket(self.sock, server_side=True)
         self.parser = http.get_parser(self.cfg, self.sock, self.client)
         self.parser.unreader = TimedUnreader(self.sock)
@@ -174,12 +179,16 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
 
 
 @cache
-def tls_context(certificate: str, key: str) -> ssl.SSLContext:
-    """What a server with this certificate shakes hands by.
+def tls_context(certificate: str, key: str) -> WatchedFiles[ssl.SSLContext]:
+    """What a server with this certificate shakes hands by, also after it was renewed.
 
     Raises:
         OSError: The files cannot be read, are no PEM, or do not belong together.
     """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    return context
+
+    def read() -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate, key)
+        return context
+
+    return WatchedFiles("TLS certificate and key", (Path(certificate), Path(key)), read)

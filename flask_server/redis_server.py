@@ -27,9 +27,9 @@ class RedisServer:
 
     def __init__(self, url: str) -> None:
         redis = _package()
-        self._where = place_of(url)
         self._errors: type[Exception] = redis.RedisError
         try:
+            self._where = place_of(url)
             self.client = redis.Redis.from_url(
                 url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS
             )

@@ -60,17 +60,17 @@ class RedisSupportStore:
 
     def version(self, model: str) -> int:
         """See `SupportStore.version`."""
-        number = self._ask(lambda: self._server.client.get(_keys(model)[2]))
+        number = self._ask(lambda: self._server.client.get(_key(model, "version")))
         return int(number or 0)
 
     def read(self, model: str) -> SupportSet:
         """See `SupportStore.read`."""
-        labels, images, version = self._at_once(model)
+        version, (labels, images) = self._at_once(model, "labels", "images")
         return SupportSet(version, tuple(labels), tuple(images))
 
     def counts(self, model: str) -> tuple[int, Mapping[str, int]]:
         """See `SupportStore.counts`."""
-        labels, _, version = self._at_once(model, with_images=False)
+        version, (labels,) = self._at_once(model, "labels")
         return version, Counter(labels)
 
     def add(self, model: str, label: str, images: Sequence[str], *, most: int) -> None:
@@ -84,15 +84,14 @@ class RedisSupportStore:
         if not self._ask(lambda: self._delete(keys=_keys(model), args=arguments)):
             raise UnknownLabel("The model has not been taught this label; GET lists those it has.")
 
-    def _at_once(self, model: str, *, with_images: bool = True) -> tuple[list[str], list[str], int]:
-        """Labels, images and version as they stood at one moment."""
-        labels_key, images_key, version_key = _keys(model)
+    def _at_once(self, model: str, *parts: str) -> tuple[int, list[list[str]]]:
+        """The version and these lists as they stood at one moment."""
         transaction = self._server.client.pipeline(transaction=True)
-        transaction.lrange(labels_key, 0, -1)
-        transaction.lrange(images_key, 0, -1 if with_images else 0)
-        transaction.get(version_key)
-        labels, images, version = self._ask(transaction.execute)
-        return _texts(labels), _texts(images), int(version or 0)
+        transaction.get(_key(model, "version"))
+        for part in parts:
+            transaction.lrange(_key(model, part), 0, -1)
+        version, *lists = self._ask(transaction.execute)
+        return int(version or 0), [[value.decode() for value in values] for values in lists]
 
     def _ask(self, question: Any) -> Any:  # noqa: ANN401 - what the package answers has no types
         failure = SupportUnavailable("What the model was taught cannot be reached now; try again.")
@@ -100,9 +99,10 @@ class RedisSupportStore:
 
 
 def _keys(model: str) -> list[str]:
+    """Those of a script."""
+    return [_key(model, part) for part in ("labels", "images", "version")]
+
+
+def _key(model: str, part: str) -> str:
     """The braces keep a model's keys together in a Redis Cluster."""
-    return [f"{_PREFIX}{{{model}}}:{part}" for part in ("labels", "images", "version")]
-
-
-def _texts(values: list[bytes]) -> list[str]:
-    return [value.decode() for value in values]
+    return f"{_PREFIX}{{{model}}}:{part}"

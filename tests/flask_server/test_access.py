@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import shutil
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
@@ -19,7 +23,6 @@ from tests.flask_server.test_failures import check_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from flask.testing import FlaskClient
 
@@ -167,6 +170,22 @@ def test_a_bad_file_changes_nothing(
     for _ in range(2):
         assert guarded.post(PATH, data=RED, headers={"X-API-Key": keys["web"]}).status_code == 200
     assert len([line for line in caplog.messages if "stay as they were" in line]) == 1
+
+
+def test_a_file_that_could_not_be_read_is_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What hindered one reading (no file descriptor was left) does not keep a revoked key alive."""
+    text = write_keys(tmp_path / "keys.json", a={})["a"]
+    ring = KeyRing(tmp_path / "keys.json")
+    write_keys(tmp_path / "keys.json", b={})
+    now = time.monotonic()
+    with monkeypatch.context() as hindered:
+        hindered.setattr(Path, "read_bytes", Mock(side_effect=OSError(errno.EMFILE, "too many")))
+        assert ring.find(text)
+    assert ring.find(text)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    assert not ring.find(text)
 
 
 def test_keys_are_in_no_log(

@@ -211,8 +211,9 @@ def test_wrong_places(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="STATE_DIR"):
         ledger_of(Settings(models_file=tmp_path, state_dir=tmp_path / "file"))
-    with pytest.raises(ConfigError, match="REDIS_URL"):
-        ledger_of(Settings(models_file=tmp_path, redis_url="http://x"))
+    for url in ("http://x", "redis://localhost:abc/0", "redis://[::1/0"):
+        with pytest.raises(ConfigError, match="REDIS_URL"):
+            ledger_of(Settings(models_file=tmp_path, redis_url=url))
 
 
 def test_a_missing_client_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,20 @@ def test_slow_senders_are_cut_off(router: Router, sent: bytes) -> None:
     assert 0.8 < time.monotonic() - begun < 5
 
 
+def test_a_chunked_body_that_trickles_is_cut_off(router: Router) -> None:
+    """A body that a thread reads has no more time, however fast its bytes come."""
+    begun = time.monotonic()
+    with socket.create_connection(("127.0.0.1", router.port), timeout=8) as connection:
+        connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - begun < 6 and not select.select([connection], [], [], 0)[0]:
+                connection.sendall(b"1\r\na\r\n")
+                time.sleep(0.0002)
+        answer = connection.recv(65536)
+    assert problem_of(answer)["status"] == 408
+    assert 0.8 < time.monotonic() - begun < 5
+
+
 def test_slow_senders_do_not_keep_others_waiting(router: Router) -> None:
     """While many connections trickle, others are answered."""
     with contextlib.ExitStack() as stack:

@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import io
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -23,6 +24,7 @@ import pytest
 from PIL import Image
 
 from model_config import digest_of
+from tests.certificates import self_signed
 from tests.flask_server.running_router import PATH, POST, RED, started, table
 from tests.processes import ROOT, free_port, wait_until
 
@@ -309,6 +311,28 @@ def test_https(tmp_path: Path, toy: ToyModelServer, certificate: tuple[Path, Pat
             while silent.recv(1000):
                 pass
         silent.close()
+
+
+def test_a_renewed_certificate_is_served(
+    tmp_path: Path, toy: ToyModelServer, certificate: tuple[Path, Path]
+) -> None:
+    """Who connects after the files have changed sees the new certificate; while they do not fit, the old one."""
+    mine = tuple(Path(shutil.copy(file, tmp_path / f"my-{file.name}")) for file in certificate)
+    (tmp_path / "new").mkdir()
+    new = self_signed(tmp_path / "new", "IP:127.0.0.1")
+    tls = {"TLS_CERTIFICATE": str(mine[0]), "TLS_KEY": str(mine[1])}
+
+    def served() -> str:
+        return ssl.get_server_certificate(("127.0.0.1", router.port), timeout=10)
+
+    with started(tmp_path, table(toy), DRAIN_SECONDS="0", **tls) as router:
+        wait_until(lambda: _listens(router.port), seconds=10, what="the port is open")
+        old = served()
+        shutil.copy(new[0], mine[0])
+        assert served() == old
+        shutil.copy(new[1], mine[1])
+        assert served().strip() == new[0].read_text().strip()
+    assert "TLS certificate and key stay as they were" in router.program.output()
 
 
 @pytest.mark.parametrize(
