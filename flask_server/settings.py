@@ -175,7 +175,8 @@ class Settings:
         metadata=_told(_list, "addresses or networks whose X-Forwarded-* headers are believed"),
     )
     tls_certificate: Path | None = field(
-        default=None, metadata=_told(_path, "certificate (PEM): serve HTTPS; read again when it is renewed")
+        default=None,
+        metadata=_told(_path, "certificate (PEM): serve HTTPS; read again when it is renewed"),
     )
     tls_key: Path | None = field(
         default=None, metadata=_told(_path, "the certificate's private key (PEM)")

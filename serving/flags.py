@@ -20,6 +20,12 @@ Value = TypeVar("Value", bool, int, float, str)
 
 EXIT_BAD_FLAG = 255
 _CPUS = schedulable_cpus()
+_RANGES = (
+    ("port", 0, 65535),
+    ("rest_api_port", 0, 65535),
+    ("rest_api_num_threads", 1, 10_000),
+    ("grpc_max_threads", 1, 10_000),
+)
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -136,7 +142,11 @@ def parse_flags(arguments: Sequence[str]) -> Flags:
     if unknown:
         print(f"unknown argument: {unknown[0]}")  # as it is
         parser.print_usage(sys.stdout)
-    return Flags(**vars(known))
+    flags = Flags(**vars(known))
+    for name, least, most in _RANGES:
+        if not least <= getattr(flags, name) <= most:
+            parser.error(f"--{name} must be from {least} to {most}")
+    return flags
 
 
 def _add(parser: argparse.ArgumentParser, item: Field[Any]) -> None:

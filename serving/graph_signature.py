@@ -69,8 +69,9 @@ class GraphSignature:
 
     def _call(self, timeout_seconds: float | None) -> Callable[..., list[Any]]:
         if timeout_seconds not in self._calls:
-            with self._lock:
-                self._calls[timeout_seconds] = self._compiled(timeout_seconds)
+            with self._lock:  # TensorFlow would let each of several first requests compile it
+                if timeout_seconds not in self._calls:
+                    self._calls[timeout_seconds] = self._compiled(timeout_seconds)
         return self._calls[timeout_seconds]
 
     def _compiled(self, timeout_seconds: float | None) -> Callable[..., list[Any]]:

@@ -131,7 +131,7 @@ class HttpConnection:
         self.is_busy = False
         """Whether a request is being answered."""
         self.idle_since: float | None = time.monotonic()
-        """When it began to wait for a request; None while there is one."""
+        """When it began to wait for a request; None once the head of one is there."""
 
     def hang_up(self) -> None:
         """End it from another thread, which wakes the one that serves it."""
@@ -184,7 +184,6 @@ class HttpConnection:
         while end is None and len(received) <= _HEAD_MOST_BYTES:
             # Only looked at: what follows the head stays in the kernel, to be received as one piece.
             seen = self._receive(_PEEKED_BYTES, socket.MSG_PEEK)
-            self.idle_since = None
             blank = 0 if received else len(seen) - len(seen.lstrip(b"\r\n"))
             if blank:
                 self._receive(blank)
@@ -192,6 +191,7 @@ class HttpConnection:
             searched = max(len(received) - _LONGEST_END_BYTES, 0)
             end = _END_OF_HEAD.search(received + seen, searched)
             received += self._receive(end.end() - len(received) if end else len(seen))
+        self.idle_since = None
         if end is None or len(received) > _HEAD_MOST_BYTES:
             raise _Malformed(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         request = _Request()

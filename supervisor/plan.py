@@ -157,7 +157,9 @@ def _server(url: str, group: list[ModelConfig]) -> ServerPlan:
 def server_command(server: ServerPlan, options: Options, config_file: Path) -> Command:
     """The command line of a model server: the real one's flags, whichever of the two it is."""
     binary = binary_path(options)
-    grpc_port = ports.free_port({server.port}, first=server.port + 1000) if binary else 0
+    # Of two servers that start together each looks from its own port on.
+    first = server.port + (1000 if server.port < 64000 else -1000)
+    grpc_port = ports.free_port({server.port}, first=first) if binary else 0
     return Command(
         name=server.name,
         arguments=(

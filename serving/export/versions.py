@@ -101,8 +101,10 @@ def _publish(draft: Path, base_path: Path, version: str | None) -> Path:
         name = version or str(max(versions_on_disk(base_path), default=0) + 1)
         try:
             return draft.rename(base_path / name)
-        except OSError:
+        except OSError as error:
             if version is not None:
                 _check_free(base_path, version)
-            if not (base_path / name).exists():
-                raise
+            if not (base_path / name).is_dir():
+                raise ExportError(
+                    f"{base_path / name} cannot be written: {error.strerror}."
+                ) from None

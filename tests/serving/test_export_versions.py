@@ -87,6 +87,15 @@ def test_a_version_must_be_a_number(tmp_path: Path, version: str) -> None:
         write_version(tmp_path, fill, version=version)
 
 
+def test_a_file_in_the_next_versions_place_is_told(tmp_path: Path) -> None:
+    """A file cannot be a version, and is not written over."""
+    (tmp_path / "1").mkdir()
+    (tmp_path / "2").write_text("notes")
+    with pytest.raises(ExportError, match="cannot be written"):
+        write_version(tmp_path, fill)
+    assert (tmp_path / "2").read_text() == "notes"
+
+
 def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
     """A number that is taken is refused, however it is spelt."""
     (tmp_path / "007").mkdir()

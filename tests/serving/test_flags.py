@@ -100,9 +100,19 @@ def test_an_unknown_flag_prints_the_usage_and_goes_on(capsys: pytest.CaptureFixt
     assert "usage:" in said
 
 
-@pytest.mark.parametrize("argument", ["--port=x", "--enable_batching=maybe"])
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--port=x",
+        "--port=-1",
+        "--enable_batching=maybe",
+        "--rest_api_port=70000",
+        "--rest_api_num_threads=0",
+        "--grpc_max_threads=0",
+    ],
+)
 def test_a_bad_value_ends_it(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A value that does not fit its flag is told, with status 255."""
+    """A value that does not fit its flag is told, with status 255: no other port is opened, no request left unanswered."""
     with pytest.raises(SystemExit) as ended:
         parse_flags([argument])
     assert ended.value.code == 255

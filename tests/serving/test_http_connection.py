@@ -261,6 +261,10 @@ def test_when_all_places_are_taken(echo: Echo, monkeypatch: pytest.MonkeyPatch) 
         assert exchange(server, b"GET / HTTP/1.1\r\n\r\n").startswith(OK)
         assert first.recv(1) == b""
     with socket.create_connection(server, timeout=5) as first:
+        first.sendall(b"GE")  # no more than idle
+        assert exchange(server, b"GET / HTTP/1.1\r\n\r\n").startswith(OK)
+        assert first.recv(1) == b""
+    with socket.create_connection(server, timeout=5) as first:
         first.sendall(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhel")
         assert exchange(server, b"GET / HTTP/1.1\r\n\r\n", patience=0.5) == b""
         first.sendall(b"lo")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,6 +106,28 @@ def test_state_is_kept_under_concurrent_calls(servable: Any) -> None:
         sums = list(pool.map(lambda _: float(servable.run("add", one, 10)["y"]), range(200)))
     assert max(sums) == 200
     assert float(servable.run("add", {"x": np.zeros((), np.float32)}, 10)["y"]) == 200
+
+
+def test_several_first_requests_compile_a_signature_once(
+    servable: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that come while it is compiled wait for it, instead of each compiling it again."""
+    from serving.graph_signature import GraphSignature  # noqa: PLC0415  # TensorFlow
+
+    compiled = []
+
+    def compile_slowly(self: Any, timeout_seconds: float) -> Any:
+        compiled.append(timeout_seconds)
+        time.sleep(0.3)
+        return original(self, timeout_seconds)
+
+    original = GraphSignature._compiled
+    monkeypatch.setattr(GraphSignature, "_compiled", compile_slowly)
+    one = {"x": np.float32(1).reshape(())}
+    with ThreadPoolExecutor(8) as pool:
+        sums = list(pool.map(lambda _: float(servable.run("add", one, 10)["y"]), range(8)))
+    assert max(sums) == 8
+    assert compiled == [10]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from supervisor import ports
 from supervisor.options import Options, read_options
 from supervisor.plan import (
     Plan,
+    ServerPlan,
     check_ports,
     make_plan,
     router_command,
@@ -214,9 +215,13 @@ def test_the_binary_is_used_where_it_is(
     binary = tmp_path / "tensorflow_model_server"
     binary.write_text("#!/bin/sh\n")
     binary.chmod(0o755)
-    command = server_command(server, options_for(tmp_path), tmp_path / "a.config")
-    assert command.arguments[0] == str(binary)
-    assert "--port=0" not in command.arguments
+    highest = ServerPlan("a", "http://127.0.0.1:65535", server.models)
+    for one in (server, highest):
+        command = server_command(one, options_for(tmp_path), tmp_path / "a.config")
+        assert command.arguments[0] == str(binary)
+        (port,) = (flag[7:] for flag in command.arguments if flag.startswith("--port="))
+        assert 1 < int(port) < 65536
+        assert int(port) != one.port
 
 
 def test_router_is_told_by_environment(tmp_path: Path) -> None:
