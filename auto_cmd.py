@@ -25,8 +25,10 @@ from supervisor.supervisor import Supervisor
 
 def main() -> int:
     """Run until stopped; return the exit status."""
-    os.environ.update(absolute_paths())  # for every child, too: they run in the project's folder
     try:
+        os.environ.update(
+            absolute_paths()
+        )  # for every child, too: they run in the project's folder
         options = read_options()
         plan = make_plan(load_deployment(options.models_file), options)
         if options.check:

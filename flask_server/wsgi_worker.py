@@ -52,6 +52,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
 HEEDED = (signal.SIGHUP, signal.SIGTERM)
 """What the arbiter tells its workers."""
 _GRACE_SECONDS = 1.0
+_LOOK_SECONDS = 0.25
 _MOST_HELD_BYTES = 256 * 2**20
 _LITTLE_BYTES = 64 * 2**10
 # What a client may still be sending when its body was refused: closing sooner would keep the answer from it.
@@ -79,6 +80,7 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._place = self._board.enter()
         self.receiving: dict[Connection, None] = {}
         """Connections that wait for a request, or for the rest of one; in the order in which they began."""
+        self._look_at = 0.0
         self._held_bytes = 0
         self._held_lock = threading.Lock()
 
@@ -210,8 +212,11 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         conn.close()
 
     def murder_pending(self) -> None:
-        """Gunicorn calls this about every second: give up what has taken too long."""
+        """Gunicorn calls this each turn of the main loop: now and then, give up what has taken too long."""
         now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_SECONDS
         for conn in [one for one in self.receiving if one.deadline <= now]:
             self._give_up(conn)
 

@@ -9,7 +9,7 @@ from model_config.checks import ConfigError
 from model_config.deployment import Deployment, load_deployment
 from model_config.labels import Label
 from model_config.model import ModelConfig
-from model_config.places import PROJECT, models_file, state_dir, weights_dir
+from model_config.places import PROJECT, models_file, named_path, state_dir, weights_dir
 from model_config.to_type import command_to_type
 from model_config.versions import changed_version_labels, read_version_labels, version_folders
 from model_config.whole_files import digest_of, write_whole
@@ -26,6 +26,7 @@ __all__ = [
     "digest_of",
     "load_deployment",
     "models_file",
+    "named_path",
     "read_version_labels",
     "state_dir",
     "version_folders",

@@ -29,7 +29,7 @@ def read_labels(path: Path, *, where: str) -> tuple[Label, ...]:
     """
     source = f"{where}, file {path}"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{source} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError):

@@ -68,7 +68,7 @@ def write_text(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", newline="")
         if path.exists():
             beside.chmod(path.stat().st_mode)
         beside.replace(path)
@@ -86,5 +86,7 @@ def path_in(path: Path, deployment: Deployment) -> str:
 
 
 def _text_with(deployment: Deployment, name: str, table: Mapping[str, Any], comment: str) -> str:
-    text = deployment.path.read_text(encoding="utf-8").rstrip()
-    return f"{text}\n\n# {comment}\n{tomli_w.dumps({name: table})}"
+    with deployment.path.open(encoding="utf-8", newline="") as file:
+        text = file.read()
+    added = f"\n\n# {comment}\n{tomli_w.dumps({name: table})}"
+    return text.rstrip() + added.replace("\n", "\r\n" if "\r\n" in text else "\n")

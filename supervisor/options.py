@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_config import PROJECT, ConfigError, models_file, state_dir
+from model_config import PROJECT, ConfigError, models_file, named_path, state_dir
 from supervisor.ports import url_of
 
 if TYPE_CHECKING:
@@ -92,17 +92,19 @@ def read_options(
         model_server=given.model_server,
         model_server_flags=_words(env, "MODEL_SERVER_FLAGS"),
         state_dir=state_dir(env),
-        logs_dir=Path(env.get("LOGS_DIR") or PROJECT / "logs").resolve(),
+        logs_dir=named_path("LOGS_DIR", PROJECT / "logs", env).resolve(),
         check=given.check,
     )
 
 
 def absolute_paths(env: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that name files and folders, whole: every child is to find what is meant here, where it is not."""
-    given = {name: env[name] for name in PATH_VARIABLES if env.get(name)}
-    # What begins with ~ is left to who reads it: the router takes that for the home folder.
-    here = Path.cwd()
-    return {name: str(here / path) for name, path in given.items() if path[0] != "~"}
+    """The variables that name files and folders, whole: every child is to find what is meant here, where it is not.
+
+    Raises:
+        ConfigError: One names the home folder of a user that there is not.
+    """
+    given = [name for name in PATH_VARIABLES if env.get(name)]
+    return {name: str(named_path(name, PROJECT, env)) for name in given}
 
 
 def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:

@@ -173,6 +173,7 @@ class Supervisor:
     def _prepared(self, missing: Missing, child: Child) -> None:
         """Versions that do not fit their table are not served instead: their answers would be wrong."""
         self._preparing.remove(child)
+        child.end()  # nor may what it has started live on
         for model in missing.models:
             self._problems.pop(model.name, None)
         if missing_versions(missing.models):

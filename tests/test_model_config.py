@@ -251,9 +251,12 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
 
 
 def test_a_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
-    """Some editors write one."""
-    (tmp_path / "models.toml").write_bytes(b"\xef\xbb\xbf[m]\ninput_size = [8, 8]\n")
-    assert list(load_deployment(tmp_path / "models.toml").models) == ["m"]
+    """Some editors write one, into a models file and into a labels file."""
+    table = b"[m]\ninput_size = [8, 8]\nlabels = 'names.json'\n"
+    (tmp_path / "models.toml").write_bytes(b"\xef\xbb\xbf" + table)
+    (tmp_path / "names.json").write_bytes(b"\xef\xbb\xbf" + b'["a", "b"]')
+    model = load_deployment(tmp_path / "models.toml").models["m"]
+    assert [label.name for label in model.labels] == ["a", "b"]
 
 
 def test_imagenet_class_index_is_keras_own() -> None:

@@ -34,6 +34,15 @@ def test_a_table_is_added_and_the_rest_stays(path: Path) -> None:
     assert [label.name for label in config.labels] == ['a "quoted" name', "b\\c"]
 
 
+def test_the_ends_of_lines_stay_what_they_are(path: Path) -> None:
+    """A file that was written on Windows is still one."""
+    path.write_bytes(TEXT.replace("\n", "\r\n").encode())
+    add_table(load_deployment(path), "two", {"input_size": [4, 5]}, comment="new")
+    written = path.read_bytes()
+    assert written.count(b"\n") == written.count(b"\r\n") > TEXT.count("\n")
+    assert list(load_deployment(path).models) == ["one", "two"]
+
+
 def test_a_table_that_is_there_is_left_alone(path: Path) -> None:
     """What a person has written counts."""
     add_table(load_deployment(path), "one", {"input_size": [4, 5]}, comment="new")

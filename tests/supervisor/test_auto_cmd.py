@@ -58,7 +58,13 @@ def ended(folder: Path, models: str, **env: str) -> subprocess.CompletedProcess[
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("MODEL_SERVER_FLAGS", '"abc'), ("HOST", "a..b"), ("HOST", "h" * 70), ("PORT", "5" * 5000)],
+    [
+        ("MODEL_SERVER_FLAGS", '"abc'),
+        ("HOST", "a..b"),
+        ("HOST", "h" * 70),
+        ("PORT", "5" * 5000),
+        ("WEIGHTS_DIR", "~nobody-of-this-name/weights"),
+    ],
 )
 def test_wrong_environment_variables_are_named(tmp_path: Path, name: str, value: str) -> None:
     """Each is one sentence, and nothing is started."""
@@ -273,3 +279,13 @@ def test_relative_paths_mean_the_folder_that_it_was_started_in(tmp_path: Path) -
     with started(tmp_path, models=model, server="embedded", **paths):
         assert f"a is not served: {tmp_path}/m {tmp_path}/w\n" in said(tmp_path)
         assert (tmp_path / "logs" / "router.log").exists()
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path) -> None:
+    """Also where no shell has read it, for the supervisor and for the programs that it starts."""
+    (tmp_path / "tell.py").write_text("import os; print(os.environ['WEIGHTS_DIR'])")
+    paths = {"HOME": str(tmp_path), "LOGS_DIR": "~/my-logs", "WEIGHTS_DIR": "~/w"}
+    model = "[a]\ninput_size = [8, 8]\ntrain = 'tell.py'\n"
+    with started(tmp_path, models=model, server="embedded", **paths):
+        assert f"a is not served: {tmp_path}/w\n" in said(tmp_path)
+        assert (tmp_path / "my-logs" / "router.log").exists()
