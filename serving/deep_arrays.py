@@ -13,6 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from serving.servable import Array
 
+RANK_MAX = 254
 NUMPY_RANK_MAX = 64
 
 

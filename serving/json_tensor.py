@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from serving.b64 import decode_b64
-from serving.deep_arrays import shaped
+from serving.deep_arrays import RANK_MAX, shaped
 from serving.errors import InvalidArgument, Unimplemented
 from serving.json_echo import echo
 from serving.json_values import JsonObject, JsonValue, NeedsExactValues, b64_text, type_name
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from serving.servable import Array
 
-RANK_MAX = 254
 
 _FLOATS: dict[str, type[np.generic]] = {"float": np.float32, "double": np.float64}
 # No number can be written of these, but none can: numpy knows bfloat16 as soon as TensorFlow is there.

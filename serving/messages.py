@@ -16,7 +16,7 @@ from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
 from serving import tensorflow_core as tf
 from serving.classify_regress import classify, regress
-from serving.deep_arrays import NUMPY_RANK_MAX, shape_of, shaped
+from serving.deep_arrays import NUMPY_RANK_MAX, RANK_MAX, shape_of, shaped
 from serving.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from serving.servable import DEFAULT_SIGNATURE, check_input_names, check_predict_method
 
@@ -44,6 +44,9 @@ _FIELDS = {
     "float16": "half_val",
     "bfloat16": "half_val",
 }
+_MOST_BYTES_FILLED = 64 * 2**20
+_LONGEST_ELEMENT_BYTES = 8  # sent as one byte, a small number
+_NUMBERS_AT_ONCE = 2**16
 
 
 def run_predict(
@@ -206,13 +209,26 @@ def _checked_filter(signature: Signature, output_filter: Iterable[str]) -> list[
 
 def _array(name: str, tensor: TensorProto) -> Array:
     shape = tuple(dimension.size for dimension in tensor.tensor_shape.dim)
-    if len(shape) > NUMPY_RANK_MAX:
-        flat = tf.TensorShape([math.prod(shape)]).as_proto()
-        tensor.tensor_shape.CopyFrom(flat)
     try:
+        _check_size(tensor, shape)
+        if len(shape) > NUMPY_RANK_MAX:
+            flat = tf.TensorShape([math.prod(shape)]).as_proto()
+            tensor.tensor_shape.CopyFrom(flat)
         return shaped(tf.make_ndarray(tensor), shape)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, MemoryError):
         raise InvalidArgument(f"tensor parsing error: {name}") from None
+
+
+def _check_size(tensor: TensorProto, shape: tuple[int, ...]) -> None:
+    """Raise ValueError if it has too many dimensions, or is far larger than what was sent.
+
+    The last value stands for all that are left out: a few bytes could take all of the machine's memory.
+    """
+    if len(shape) > RANK_MAX:
+        raise ValueError(shape)
+    size = math.prod(shape) * tf.as_dtype(tensor.dtype).size
+    if size > max(_MOST_BYTES_FILLED, _LONGEST_ELEMENT_BYTES * tensor.ByteSize()):
+        raise ValueError(shape)
 
 
 def _tensor(array: Array) -> TensorProto:
@@ -224,5 +240,9 @@ def _tensor(array: Array) -> TensorProto:
         tensor_shape=tf.TensorShape(shape).as_proto(),
     )
     elements = array.view(np.uint16) if field == "half_val" else array
-    getattr(tensor, field).extend(elements.reshape(-1).tolist())
+    flat, values = elements.reshape(-1), getattr(tensor, field)
+    for start in range(
+        0, len(flat), _NUMBERS_AT_ONCE
+    ):  # as Python's numbers, all would take eight times the memory
+        values.extend(flat[start : start + _NUMBERS_AT_ONCE].tolist())
     return tensor

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from serving.deep_arrays import shape_of, shape_text, shaped
+from serving.deep_arrays import RANK_MAX, shape_of, shape_text, shaped
 from serving.errors import InvalidArgument, ServingError
 from serving.json_echo import echo
-from serving.json_tensor import RANK_MAX, tensor_from
+from serving.json_tensor import tensor_from
 from serving.json_values import JsonObject, JsonValue, b64_text
 
 if TYPE_CHECKING:

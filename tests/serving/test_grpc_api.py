@@ -20,7 +20,7 @@ from tests.serving.conftest import serving
 from tests.serving.toy import Toy, spec, times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.serving.conftest import ModelServer, SaveVersion
@@ -212,6 +212,18 @@ def _no_type(request: Any) -> None:
     request.inputs["x"].dtype = 20  # DT_RESOURCE
 
 
+def _more_than_was_sent(*sizes: int) -> Callable[[Any], None]:
+    def spoil(request: Any) -> None:
+        tensor = request.inputs["x"]
+        tensor.ClearField("tensor_content")
+        tensor.float_val.append(1)
+        del tensor.tensor_shape.dim[:]
+        for size in sizes:
+            tensor.tensor_shape.dim.add(size=size)
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "code", "words"),
     [
@@ -221,6 +233,10 @@ def _no_type(request: Any) -> None:
         (_unknown_output, "INVALID_ARGUMENT", "zz Outputs expected to be in the set {y}."),
         (_half_a_tensor, "INVALID_ARGUMENT", "tensor parsing error: x"),
         (_no_type, "INVALID_ARGUMENT", "tensor parsing error: x"),
+        (_more_than_was_sent(1 << 30), "INVALID_ARGUMENT", "tensor parsing error: x"),
+        (_more_than_was_sent(1 << 40, 1 << 40), "INVALID_ARGUMENT", "tensor parsing error: x"),
+        (_more_than_was_sent(-1), "INVALID_ARGUMENT", "tensor parsing error: x"),
+        (_more_than_was_sent(*[1] * 255), "INVALID_ARGUMENT", "tensor parsing error: x"),
     ],
 )
 def test_wrong_predict_requests(apis: Any, stub: Any, spoil: Any, code: str, words: str) -> None:
@@ -249,6 +265,14 @@ def test_outputs_are_in_the_field_of_their_type() -> None:
         tensor = response.outputs[name]
         assert not tensor.tensor_content, name
         np.testing.assert_array_equal(tf.make_ndarray(tensor), array.reshape(2, 2))
+
+
+def test_a_value_stands_for_those_left_out(apis: Any, stub: Any) -> None:
+    """A tensor may be filled up with its last value (tensor.proto), as long as that is no attack."""
+    request = predict_request(apis, [[1.0, 2.0, 3.0]])
+    _more_than_was_sent(100_000, 3)(request)
+    scores = stub.Predict(request, timeout=30).outputs["y"].float_val
+    assert (len(scores), len(set(scores))) == (300_000, 1)
 
 
 def test_more_dimensions_than_numpy_has() -> None:
