@@ -138,6 +138,11 @@ class Child:
         spoken = [line for line in self._last_lines if line.strip()]
         return spoken[-1] if spoken else f"exit status {self.exit_status}"
 
+    def last_lines(self) -> str:
+        """What an ended process printed at its end, as one line."""
+        self.last_words()
+        return " ".join(self._last_lines)
+
     def signal(self, number: signals.Signals) -> None:
         """Send a signal to the process itself; nothing happens if it has ended."""
         if self._process:

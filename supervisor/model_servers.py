@@ -62,8 +62,26 @@ class ModelServers:
         return (
             child is None
             or child.given_up is not None
-            or all(readiness.available_versions(server.url, model.servable) for model in models)
+            or all(self._is_settled(server.url, model) for model in models)
         )
+
+    def _is_settled(self, url: str, model: ModelConfig) -> bool:
+        hopeless = model.name in self._configs[url].unloadable
+        return hopeless or bool(readiness.available_versions(url, model.servable))
+
+    def unloadable(self) -> dict[str, str]:
+        """The names of models of which no version can be loaded; and why."""
+        return {
+            name: why
+            for config in self._configs.values()
+            for name, why in config.unloadable.items()
+        }
+
+    def heed(self, child: Child) -> None:
+        """Hear why one has ended, before it is started again."""
+        for url, known in self.children.items():
+            if known is child:
+                self._configs[url].heed(child.last_lines())
 
     def follow(self) -> None:
         """Tell them which versions to load, as people move labels and add versions."""

@@ -35,6 +35,22 @@ def available_versions(url: str, servable: str) -> tuple[int, ...]:
     return ()
 
 
+def load_errors(url: str, servable: str) -> dict[int, str]:
+    """Versions of a servable that a model server could not load, and why, in one line each."""
+    errors = {}
+    match _get(f"{url}/v1/models/{quote(servable, safe='')}"):
+        case {"model_version_status": [*rows]}:
+            for row in rows:
+                match row:
+                    case {
+                        "version": str(version),
+                        "state": "END",
+                        "status": {"error_message": str(error)},
+                    } if version.isdecimal() and error:
+                        errors[int(version)] = " ".join(error.split())
+    return errors
+
+
 def _available(row: object) -> tuple[int, ...]:
     """The version of one row of a status, if it can be asked."""
     match row:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from model_config import ConfigError, read_version_labels, version_folders, write_whole
 from model_config.versions import recent_versions
 from supervisor import readiness
+from supervisor.damaged_versions import DamagedVersions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -17,12 +19,16 @@ if TYPE_CHECKING:
     from model_config import ModelConfig
     from model_config.versions import LabelHistory
 
+_FAILED = re.compile(r"\{name: (\S+) version: (\d+)\} due to error: (.*?)\}, ")
+"""How TensorFlow Serving names what keeps it from starting."""
+
 
 class ServerConfig:
     """TensorFlow Serving's ModelServerConfig as text, kept in step with the versions and labels on disk.
 
     A model without labels is served as TensorFlow Serving does by default: its newest version. One with labels has
     loaded the newest, each version that bears a label, and the one that bore it before, so that going back is instant.
+    Versions that cannot be loaded count as not there.
     """
 
     def __init__(self, path: Path, url: str, say: Callable[[str], None]) -> None:
@@ -32,12 +38,18 @@ class ServerConfig:
         self._models: tuple[ModelConfig, ...] = ()
         self._entries: dict[str, str] = {}
         self._labels: dict[str, dict[str, int]] = {}
+        self._histories: dict[str, LabelHistory] = {}
+        self._damaged = DamagedVersions()
+        self._newest: dict[str, int] = {}
+        """The newest version that is known to be available, by servable."""
         self._written = ""
         self._complaint = ""
 
     def serve(self, models: Iterable[ModelConfig]) -> None:
-        """Write down that these are served from now on."""
+        """Write down that these are served from now on; what could not be loaded is tried again."""
         self._models = tuple(models)
+        for model in self._models:
+            self._damaged.forget(model.servable)
         self.follow()
 
     def follow(self) -> None:
@@ -52,6 +64,49 @@ class ServerConfig:
         except OSError as error:
             self._complain(f"{self.path} cannot be written: {error.strerror}")
 
+    @property
+    def unloadable(self) -> dict[str, str]:
+        """The names of models that have versions, but none that can be loaded; and why."""
+        return {
+            model.name: self._damaged.error(model.servable)
+            for model in self._models
+            if self._entries.get(model.servable) == ""
+        }
+
+    def heed(self, last_lines: str) -> None:
+        """Leave out what a model server has named as the reason why it does not start, if something else is left."""
+        versions = {model.servable: version_folders(model.base_path) for model in self._models}
+        failed = {(name, int(number)): error for name, number, error in _FAILED.findall(last_lines)}
+        there = {
+            which: error
+            for which, error in failed.items()
+            if which[1] in versions.get(which[0], ())
+        }
+        others = {(name, number) for name in versions for number in versions[name]} - there.keys()
+        for (name, number), error in there.items() if others else ():
+            self._note_damage(name, number, versions[name][number], error)
+        self.follow()
+
+    def _note_damage(self, servable: str, version: int, folder: Path, error: str) -> bool:
+        is_news = self._damaged.add(servable, version, folder, error)
+        if is_news:
+            self._say(
+                f"version {version} of {servable} cannot be loaded, and is left out until it changes: {error}"
+            )
+        return is_news
+
+    def _watch_newest(self, servable: str, versions: dict[int, Path]) -> None:
+        """Hear from the model server how a new version fares; one that could not be loaded is taken out of `versions`."""
+        newest = max(versions, default=None)
+        if newest is None or newest == self._newest.get(servable):
+            return
+        if newest in readiness.available_versions(self._url, servable):
+            self._newest[servable] = newest
+            return
+        error = readiness.load_errors(self._url, servable).get(newest)
+        if error and self._note_damage(servable, newest, versions[newest], error):
+            del versions[newest]
+
     def _entry(self, model: ModelConfig) -> str:
         name, base_path = model.servable, str(model.base_path)
         before = self._entries.get(name, entry(name, base_path))
@@ -63,7 +118,17 @@ class ServerConfig:
         except ConfigError as error:
             self._complain(f"Version labels are not followed: {error}")
             return before
-        return self._labelled(model, histories, on_disk) if histories else entry(name, base_path)
+        if histories != self._histories.get(name):
+            self._histories[name] = histories
+            self._damaged.forget(name)  # who moves a label may have mended what it moves to
+        usable = self._damaged.usable(name, on_disk)
+        self._watch_newest(name, usable)
+        if not usable:
+            return ""
+        if histories:
+            return self._labelled(model, histories, usable)
+        newest = () if len(usable) == len(on_disk) else (max(usable),)
+        return entry(name, base_path, newest)
 
     def _labelled(
         self, model: ModelConfig, histories: LabelHistory, on_disk: Collection[int]

@@ -35,7 +35,10 @@ RELOAD_SECONDS = 30.0
 HAND_OVER_SECONDS = 2.0
 """A request that the router had taken before it read the models file asks the old servers still, once its image is decoded."""
 PREPARED_AT_ONCE = 2
-GIVEN_UP = "Its model server ended again and again and was given up; see its log, mend it, then send SIGHUP."
+GIVEN_UP = (
+    "Its model server ended again and again and was given up: {}. Mend that, then send SIGHUP."
+)
+UNLOADABLE = "No version of it can be loaded: {}. It is tried again when the version changes."
 BEING_MADE = "Its version is being made; it joins when that is done."
 NOT_CHOSEN = (
     "It is not among the models that --only names; start it without --only, or name it there."
@@ -56,6 +59,7 @@ class Supervisor:
         self._preparing: list[Child] = []
         self._router: Child | None = None
         self._problems: dict[str, str] = {}
+        self._unloadable: dict[str, str] = {}
         self._placed = True
         self._written = ""
         for name in (model.name for model in plan.models):
@@ -109,6 +113,7 @@ class Supervisor:
         child.bury()
         if child.given_up is None:
             self._console.say(f"{child.name} ended with status {status}; starting it again")
+            self._servers.heed(child)
             return
         if child is self._router:
             self._console.say(
@@ -118,10 +123,11 @@ class Supervisor:
         self._console.say(f"{child.given_up}; it is given up, the rest goes on")
         for server in self.plan.servers:
             if self._servers.children.get(server.url) is child:
-                self._give_up(server)
+                self._give_up(server, child.last_words())
 
-    def _give_up(self, server: ServerPlan) -> None:
-        self._problems.update({model.name: GIVEN_UP for model in server.models})
+    def _give_up(self, server: ServerPlan, last_words: str) -> None:
+        problem = GIVEN_UP.format(last_words.rstrip("."))
+        self._problems.update({model.name: problem for model in server.models})
         self._place()
 
     # -- starting ----------------------------------------------------------------------------------------------
@@ -190,7 +196,9 @@ class Supervisor:
         if time.monotonic() > self._followed + FOLLOW_SECONDS:
             self._followed = time.monotonic()
             self._servers.follow()
-            if not self._placed:
+            unloadable = self._servers.unloadable()
+            if unloadable != self._unloadable or not self._placed:
+                self._unloadable = unloadable
                 self._place()
 
     # -- telling -----------------------------------------------------------------------------------------------
@@ -199,6 +207,8 @@ class Supervisor:
         if model.name in self._problems:
             problem: dict[str, object] = {"problem": self._problems[model.name]}
             return problem | {"being_made": True} if BEING_MADE in problem.values() else problem
+        if model.name in self._unloadable:
+            return {"problem": UNLOADABLE.format(self._unloadable[model.name].rstrip("."))}
         upstream = self.plan.upstream(model)
         if not upstream:
             return {

@@ -358,6 +358,29 @@ def test_model_servers_are_exchanged_under_traffic(trained: Path, tmp_path: Path
     assert set(digits.statuses) == set(others.statuses) == {200}
 
 
+def test_a_damaged_version_takes_nothing_down(trained: Path, tmp_path: Path) -> None:
+    """A start goes on with the version before it, and with the other models; once it is whole, it goes live by itself."""
+    whole = trained / "saved_models" / "digits" / "1"
+    for name in ("digits", "others"):
+        shutil.copytree(whole, tmp_path / "saved_models" / name / "1")
+    damaged = tmp_path / "saved_models" / "digits" / "2"
+    damaged.mkdir()
+    (damaged / "saved_model.pb").write_bytes((whole / "saved_model.pb").read_bytes()[:5000])
+    models = tmp_path / "models.toml"
+    table = TWO_MODELS.partition("[others]")[0]
+    models.write_text('model_servers = "shared"\n' + table + table.replace("digits", "others"))
+    with deployed(tmp_path, models=models) as it:
+        for model in ("digits", "others"):
+            assert it.post(model, SEVEN).headers["X-Model-Version"] == "1"
+        assert "version 2 of digits cannot be loaded, and is left out" in it.program.output()
+        shutil.copytree(whole, damaged, dirs_exist_ok=True)
+        wait_until(
+            lambda: it.post("digits", SEVEN).headers["X-Model-Version"] == "2",
+            seconds=30,
+            what="the version that was mended is served",
+        )
+
+
 def _has_model_servers(it: Deployed, number: int) -> bool:
     return sum("--rest_api_port" in line for line in it.children().values()) == number
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
+import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from model_config import ModelConfig, changed_version_labels
 from serving.config_file import served_models
 from serving.flags import parse_flags
+from supervisor.damaged_versions import RETRY_SECONDS
 from supervisor.server_config import ServerConfig, entry, model_config_list, settled
 
 if TYPE_CHECKING:
@@ -39,9 +43,14 @@ class _Status(BaseHTTPRequestHandler):
     """A model server that has some versions loaded."""
 
     available: tuple[int, ...] = ()
+    failed: ClassVar[dict[int, str]] = {}
 
     def do_GET(self) -> None:
+        rows: list[dict[str, object]]
         rows = [{"version": str(v), "state": "AVAILABLE"} for v in type(self).available]
+        for number, error in type(self).failed.items():
+            status = {"error_code": "DATA_LOSS", "error_message": error}
+            rows.append({"version": str(number), "state": "END", "status": status})
         body = json.dumps({"model_version_status": rows}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -55,7 +64,7 @@ class _Status(BaseHTTPRequestHandler):
 @pytest.fixture
 def status_url() -> Iterator[str]:
     """Where a model server tells the versions in `_Status.available`."""
-    _Status.available = ()
+    _Status.available, _Status.failed = (), {}
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Status)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -169,3 +178,77 @@ def test_the_file_is_left_alone_when_nothing_changes(tmp_path: Path) -> None:
     before = config.path.stat()
     config.follow()
     assert config.path.stat().st_ino == before.st_ino
+
+
+def versions_in(config: ServerConfig) -> list[str]:
+    """The versions that the file names; none where it leaves them to the model server."""
+    return re.findall(r"versions: (\d+)", config.path.read_text())
+
+
+def test_a_version_that_does_not_load_is_left_out_until_it_changes(
+    tmp_path: Path, status_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is copied on it is left alone; whole, it is tried again; what the server says of before is old by then."""
+    said: list[str] = []
+    model = model_with(tmp_path / "m", 1, 2)
+    config = ServerConfig(tmp_path / "c", status_url, said.append)
+    config.serve([model])
+    assert versions_in(config) == []
+    _Status.available, _Status.failed = (1,), {2: "half of it"}
+    config.follow()
+    config.follow()
+    assert versions_in(config) == ["1"]
+    assert said == ["version 2 of m cannot be loaded, and is left out until it changes: half of it"]
+    for _ in range(2):
+        with (model.base_path / "2" / "saved_model.pb").open("a") as file:
+            file.write("more")
+        config.follow()
+        assert versions_in(config) == ["1"]
+    for _ in range(3):
+        config.follow()
+        assert versions_in(config) == []
+    now = time.monotonic() + RETRY_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    config.follow()
+    assert (versions_in(config), len(said)) == (["1"], 2)
+
+
+def test_a_version_that_keeps_a_server_from_starting_is_left_out(tmp_path: Path) -> None:
+    """It starts with the one before; where that is all there is, it is to try it again."""
+    model = model_with(tmp_path / "m", 1, 2)
+    alone = replace(model_with(tmp_path / "n", 3), name="n", servable="n")
+    config = ServerConfig(tmp_path / "c", NOWHERE, print)
+    config.serve([model, alone])
+    config.heed(last_lines(("n", 3), ("m", 2)))
+    assert versions_in(config) == ["1"]
+    assert '"n"' not in config.path.read_text()
+    assert config.unloadable == {"n": "Not found: nothing in n"}
+    config.serve([alone])
+    assert config.unloadable == {}
+    config.heed(last_lines(("n", 3)))
+    assert '"n"' in config.path.read_text()
+
+
+def last_lines(*failed: tuple[str, int]) -> str:
+    """What a model server says that does not start."""
+    causes = [
+        f"{{{{name: {name} version: {number}}} due to error: Not found: nothing in {name}}}, "
+        for name, number in failed
+    ]
+    return (
+        f"Failed to start server. Error: Unknown: {len(failed)} servable(s) did not become available: "
+        f"{{{''.join(causes)}}}"
+    )
+
+
+def test_who_moves_a_label_has_a_version_tried_again(tmp_path: Path, status_url: str) -> None:
+    """What has made it fail may be no fault of its own."""
+    model = model_with(tmp_path / "m", 1, 2)
+    config = ServerConfig(tmp_path / "c", status_url, print)
+    _Status.available, _Status.failed = (1,), {2: "no memory"}
+    config.serve([model])
+    config.follow()
+    assert versions_in(config) == ["1"]
+    label(model, "canary", 2)
+    config.follow()
+    assert versions_in(config) == ["2"]

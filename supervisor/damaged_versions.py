@@ -1,0 +1,81 @@
+"""Versions that a model server could not load: left out of what it serves until they change.
+
+A model server whose newest version is damaged does not start, though an older one would do, and takes the other models that it
+is to serve with it. One that runs does not try a version again that it could not load while it was being copied.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+RETRY_SECONDS = 6.0
+"""What a model server needs to try a version again that it is told of again; until then the error it tells is the old one."""
+
+
+@dataclass(slots=True)
+class _Damage:
+    error: str
+    found: frozenset[object]
+    """What was in the folder when it could not be loaded."""
+    latest: frozenset[object]
+    """What was in it at the last look."""
+
+
+class DamagedVersions:
+    """Those of one model server; versions are named by servable and number."""
+
+    def __init__(self) -> None:
+        self._damages: dict[tuple[str, int], _Damage] = {}
+        self._tried_again: dict[tuple[str, int], float] = {}
+
+    def add(self, servable: str, version: int, folder: Path, error: str) -> bool:
+        """Note that one could not be loaded; whether that is news, and not what it says of its last attempt still."""
+        which = servable, version
+        begun = self._tried_again.get(which, -RETRY_SECONDS)
+        if which in self._damages or time.monotonic() < begun + RETRY_SECONDS:
+            return False
+        content = _content(folder)
+        self._damages[which] = _Damage(error, content, content)
+        return True
+
+    def forget(self, servable: str) -> None:
+        """Let all of a servable's be tried again."""
+        for which in [which for which in self._damages if which[0] == servable]:
+            del self._damages[which]
+            self._tried_again[which] = time.monotonic()
+
+    def usable(self, servable: str, on_disk: Mapping[int, Path]) -> dict[int, Path]:
+        """Versions without those that are damaged; one that has changed, and changes no more, is tried again."""
+        for which in [w for w in self._damages if w[0] == servable]:
+            folder = on_disk.get(which[1])
+            if folder is None or self._is_mended(self._damages[which], folder):
+                del self._damages[which]
+                self._tried_again[which] = time.monotonic()
+        return {v: path for v, path in on_disk.items() if (servable, v) not in self._damages}
+
+    def error(self, servable: str) -> str:
+        """Why the newest that is damaged could not be loaded; nothing if none is."""
+        errors = {w[1]: damage.error for w, damage in self._damages.items() if w[0] == servable}
+        return errors[max(errors)] if errors else ""
+
+    def _is_mended(self, damage: _Damage, folder: Path) -> bool:
+        before, damage.latest = damage.latest, _content(folder)
+        return damage.latest == before != damage.found
+
+
+def _content(folder: Path) -> frozenset[object]:
+    """What changes whenever a file is written, added or removed."""
+    files = set[object]()
+    for path in folder.rglob("*"):
+        try:
+            status = path.stat()
+        except OSError:  # it has just gone
+            continue
+        files.add((path, status.st_size, status.st_mtime_ns))
+    return frozenset(files)
