@@ -117,11 +117,15 @@ def save_keys(path: Path, keys: Iterable[ApiKey]) -> None:
     """Replace a file of keys as a whole; only its owner may read it."""
     beside = path.with_name(path.name + ".new")
     beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        document = {"keys": [asdict(key) for key in keys]}
-        file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        os.fsync(file.fileno())
-    beside.replace(path)
+    document = {"keys": [asdict(key) for key in keys]}
+    try:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+            file.write(orjson.dumps(document, option=options))
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 class KeyRing:

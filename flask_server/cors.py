@@ -10,7 +10,7 @@ from flask_cors import CORS
 from flask_server.parameters import TIMEOUT_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from flask import Flask, Response
 
@@ -35,6 +35,7 @@ EXPOSED_HEADERS = (
     "X-Request-Id",
     "traceparent",
 )
+_ORIGIN = re.compile(rb"\norigin:[ \t]*([!-~]+)[ \t]*\r?\n", re.IGNORECASE)
 _PREFLIGHT_SECONDS = 7200  # the longest that Chromium keeps an answer
 
 
@@ -51,6 +52,24 @@ def init_app(app: Flask, settings: Settings, models: Mapping[str, Model]) -> Non
         expose_headers=list(EXPOSED_HEADERS),
         max_age=_PREFLIGHT_SECONDS,
         always_send=False,
+    )
+
+
+def lines_for(origins: Sequence[str], head: bytes | memoryview) -> tuple[str, ...]:
+    """What lets a page read an answer that comes before the application has seen the request.
+
+    Args:
+        origins: The allowed ones.
+        head: The head of the request, or what has come of it.
+    """
+    found = _ORIGIN.search(head)
+    origin = found[1].decode("ascii") if found else ""
+    if not origin or not {"*", origin} & {*origins}:
+        return ()
+    return (
+        f"Access-Control-Allow-Origin: {origin}",
+        f"Access-Control-Expose-Headers: {', '.join(EXPOSED_HEADERS)}",
+        "Vary: Origin",
     )
 
 

@@ -32,7 +32,7 @@ def version_of(request: Request) -> tuple[int | None, str | None]:
     Raises:
         InvalidRequest: Both are given, or one of them is none.
     """
-    version, version_label = _whole(request, "version"), request.args.get("version_label") or None
+    version, version_label = _whole(request, "version"), request.args.get("version_label")
     if version is not None and version_label is not None:
         raise InvalidRequest("Give 'version' or 'version_label', not both.")
     if version_label is not None and not re.fullmatch(r"[^\x00-\x1f/:\x7f]{1,200}", version_label):
@@ -51,7 +51,7 @@ def timeout_of(request: Request) -> float | None:
         return None
     if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text, re.ASCII) or float(text) == 0:
         raise InvalidRequest(
-            f"{TIMEOUT_HEADER} must be a number of seconds above 0 and below 1000000."
+            f"{TIMEOUT_HEADER} must be a number of seconds from 0.000001 to 999999, such as 2.5."
         )
     return float(text)
 

@@ -23,6 +23,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from flask_server.connection import Connection
 from flask_server.correlation import REQUEST_ID
+from flask_server.cors import lines_for
 from flask_server.errors import RequestTimeout
 from flask_server.facts import received_at
 from flask_server.problems import CONTENT_TYPE, document
@@ -206,8 +207,10 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._leave_poller(conn)
         self._hold(-len(conn.received))
         if conn.received:
+            head = memoryview(conn.received.first)[:_LITTLE_BYTES]
+            lines = lines_for(self.app.settings.cors_origins, head)
             with contextlib.suppress(OSError):
-                conn.sock.send(_raw_response(status, detail))
+                conn.sock.send(_raw_response(status, detail, lines))
         self.nr_conns -= 1
         conn.close()
 
@@ -238,9 +241,7 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_request(self, req: Any, conn: Connection) -> object:  # noqa: ANN401 - untyped there
         """Answer one request of a connection; the client has as long to take the answer as it had to send the request."""
-        codings = [value for name, value in req.headers if name == "TRANSFER-ENCODING"]
-        if any(value.strip().lower() != "chunked" for value in codings):
-            raise http_errors.UnsupportedTransferCoding(", ".join(codings))  # nothing unpacks it
+        self._check_head(req)
         conn.sock.settimeout(self.app.settings.receive_timeout)
         body = conn.take_body(req)
         if body is not None:
@@ -255,6 +256,17 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             _log.info("a client did not take its answer")
             conn.sock.close()
             return False
+
+    def _check_head(self, req: Any) -> None:  # noqa: ANN401 - untyped there
+        """What gunicorn leaves to the application, which comes too late for it."""
+        values = dict(req.headers)
+        codings = [value for name, value in req.headers if name == "TRANSFER-ENCODING"]
+        if any(value.strip().lower() != "chunked" for value in codings):
+            raise http_errors.UnsupportedTransferCoding(", ".join(codings))  # nothing unpacks it
+        if req.version == (1, 1) and "HOST" not in values:
+            raise http_errors.InvalidHeader("Host")  # RFC 9112, section 3.2
+        if int(values.get("CONTENT-LENGTH", 0)) > self.app.settings.max_body_bytes:
+            req._expected_100_continue = False  # noqa: SLF001 - it will be refused: nobody is to send it
 
     def handle_error(
         self, req: object, client: socket.socket, addr: object, exc: BaseException
@@ -308,7 +320,7 @@ class RouterWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         old.shutdown(wait=False)
 
 
-def _raw_response(status: int, detail: str) -> bytes:
+def _raw_response(status: int, detail: str, lines: tuple[str, ...] = ()) -> bytes:
     phrase, request_id = HTTPStatus(status).phrase, secrets.token_hex(16)
     body = orjson.dumps(document(status, phrase, detail) | {"request_id": request_id})
     head = (
@@ -318,5 +330,6 @@ def _raw_response(status: int, detail: str) -> bytes:
         f"Content-Length: {len(body)}",
         f"{REQUEST_ID}: {request_id}",
         *(("Retry-After: 1",) if status == 503 else ()),
+        *lines,
     )
     return "\r\n".join((*head, "", "")).encode("latin-1") + body

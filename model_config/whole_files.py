@@ -17,8 +17,11 @@ def write_whole(path: Path, text: str) -> None:
         OSError: It cannot be written; then it is as it was.
     """
     beside = path.with_name(path.name + ".new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def digest_of(*paths: Path | None) -> str:

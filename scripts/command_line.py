@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import re
@@ -16,6 +17,9 @@ from serving.export.versions import ExportError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserError(Exception):
@@ -44,9 +48,12 @@ def run(main: Callable[[], None]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        if error.filename is None:  # nothing that a person has named
+        if error.errno in _NO_ROOM:
+            print(f"{error.strerror}; make room, and run it again.", file=sys.stderr)
+        elif error.filename is None:  # nothing that a person has named
             raise
-        print(f"{error.filename}: {error.strerror}; name another path.", file=sys.stderr)
+        else:
+            print(f"{error.filename}: {error.strerror}; name another path.", file=sys.stderr)
         sys.exit(1)
     sys.exit(0)
 

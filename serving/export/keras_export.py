@@ -105,7 +105,11 @@ def _write(model: keras.Model, config: ModelConfig, folder: Path) -> None:
     # Serving needs no gradients, and those of swish cannot be saved from a frozen function.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     signatures = dict(signed.signatures)
-    with folded_padding(model):
-        tf.saved_model.save(signed.module, str(folder), signatures=signatures, options=options)
+    try:
+        with folded_padding(model):
+            tf.saved_model.save(signed.module, str(folder), signatures=signatures, options=options)
+    except tf.errors.OpError as error:  # "…; No space left on device [Op:SaveV2]"
+        reason = error.message.rpartition("; ")[2].partition(" [Op:")[0]
+        raise ExportError(f"{folder.parent} cannot be written: {reason}.") from None
     write_warmup(folder, config, signed.signatures)
     write_record(folder, config)

@@ -131,6 +131,7 @@ def test_default_top_is_the_models(client_of: Callable[..., FlaskClient]) -> Non
         "version=0",
         "version=1&version_label=a",
         "version_label=a%2Fb",
+        "version_label=",
         "version=9223372036854775808",
         "top=%D9%A1",
     ],

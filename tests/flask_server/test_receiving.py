@@ -68,6 +68,7 @@ BROKEN = {
     "stacked codings": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
     "chunk size": (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
     "chunk end": (POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nabcdef\r\n", 400),
+    "no host": (b"GET /livez HTTP/1.1\r\n\r\n", 400),
     "expectation": (POST + b"Expect: tea\r\nContent-Length: 1\r\n\r\n", 417),
     "NUL in the path": (b"GET /%00\x00 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
 }
@@ -123,6 +124,26 @@ def test_slow_senders_are_cut_off(router: Router, sent: bytes) -> None:
             connection.sendall(b"a")
     assert problem_of(answer)["status"] == 408
     assert 0.8 < time.monotonic() - begun < 5
+
+
+def test_a_page_may_read_that_it_was_too_slow(router: Router) -> None:
+    """An answer that comes before the application has seen the request is for the allowed origins, too."""
+    for origin, allowed in (
+        (b"http://localhost:4200", True),
+        (b"http://evil.example", False),
+        (b"\xff", False),
+    ):
+        head = POST + b"Origin: " + origin + b"\r\nContent-Length: 500\r\n\r\n"
+        answer = router.raw(head + b"abc")
+        assert problem_of(answer)["status"] == 408
+        line = b"\r\nAccess-Control-Allow-Origin: " + origin + b"\r\n"
+        assert (line in answer, b"Access-Control" in answer) == (allowed, allowed)
+
+
+def test_nobody_is_told_to_send_a_body_that_will_be_refused(router: Router) -> None:
+    """Who asks first whether to send a body over the limit is answered 413 at once."""
+    head = b"Connection: close\r\nExpect: 100-continue\r\nContent-Length: 100001\r\n\r\n"
+    assert router.raw(POST + head).startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_chunked_body_that_trickles_is_cut_off(router: Router) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scripts.command_line import counted
+from tests.deploy.container import needs_namespaces
 from tests.processes import ROOT
 from tests.scripts.running import assert_one_sentence, run_script
 
@@ -82,6 +83,47 @@ def write(folder):
 
 run(lambda: write_version(Path(sys.argv[1]), write))
 """
+
+
+FULL_DISK = """
+mount -t tmpfs -o size=64k tmpfs "$1"
+mkdir -p "$1/m/1"
+touch "$1/m/1/saved_model.pb"
+head -c 100000 /dev/zero > "$1/fill" || true
+shift
+exec "$@"
+"""
+
+
+@needs_namespaces()
+@pytest.mark.parametrize(
+    "arguments", [("api_keys.py", "create", "a"), ("versions.py", "promote", "m", "1", "stable")]
+)
+def test_a_full_disk_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """What was being written leaves nothing behind."""
+    (tmp_path / "models.toml").write_text("[m]\ninput_size = [8, 8]\nbase_path = 'full/m'\n")
+    full = tmp_path / "full"
+    full.mkdir()
+    script = (sys.executable, ROOT / "scripts" / arguments[0], *arguments[1:])
+    list_it = ("sh", "-c", '"$@"; echo $?; find "$0" -name "*.new"', full, *script)
+    answer = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", FULL_DISK, "sh", full, *list_it],
+        env={
+            **os.environ,
+            "MODELS_FILE": str(tmp_path / "models.toml"),
+            "API_KEYS_FILE": str(full / "keys.json"),
+            "STATE_DIR": str(tmp_path / "state"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.stderr.splitlines()[-1:] == [
+        "No space left on device; make room, and run it again."
+    ]
+    assert "Traceback" not in answer.stderr
+    assert answer.stdout == "1\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

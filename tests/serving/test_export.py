@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import resource
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,6 +158,21 @@ def test_a_frozen_export_holds_no_variables(small_model: keras.Model, tmp_path: 
     assert not tf.train.load_checkpoint(str(version / "variables/variables")).has_tensor(
         "model_variables/0/.ATTRIBUTES/VARIABLE_VALUE"
     )
+
+
+def test_a_version_that_cannot_be_written_whole_is_a_sentence(
+    small_model: keras.Model, tmp_path: Path
+) -> None:
+    """TensorFlow's own words for a full disk (here, for a file that may not be larger) are kept to the point."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(ExportError) as told:
+            export_model(small_model, config_for(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(told.value) == f"{tmp_path}/small cannot be written: File too large."
+    assert [path.name for path in (tmp_path / "small").iterdir()] == [".export.lock"]
 
 
 def test_a_model_too_large_to_freeze_keeps_its_variables(
