@@ -86,6 +86,7 @@ class Child:
         """Start the process; where the system has no room for one now, say so and plan another attempt."""
         self.restart_at = None
         self._started_at = time.monotonic()
+        self._last_lines.clear()
         try:
             self._start()
         except (OSError, RuntimeError) as error:  # a process or a thread too many

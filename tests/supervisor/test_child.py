@@ -21,7 +21,7 @@ from supervisor.console import Console
 from tests.processes import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Terminal(io.StringIO):
@@ -39,9 +39,11 @@ def stream() -> io.StringIO:
 
 
 @pytest.fixture
-def console(tmp_path: Path, stream: io.StringIO) -> Console:
+def console(tmp_path: Path, stream: io.StringIO) -> Iterator[Console]:
     """A console with its logs in a folder of the test."""
-    return Console(tmp_path / "logs", stream)
+    console = Console(tmp_path / "logs", stream)
+    yield console
+    console.close()
 
 
 def child_of(console: Console, script: str, name: str = "child") -> Child:
@@ -118,6 +120,17 @@ def test_a_child_that_dies_is_restarted_later_each_time_and_then_given_up(consol
     assert delays == list(RESTART_DELAYS_SECONDS)
     assert child.restart_at is None
     assert child.given_up == "child ended 6 times in a row; its last words: no such model"
+
+
+def test_the_last_lines_are_those_of_the_last_run(console: Console, tmp_path: Path) -> None:
+    """What a process said before its predecessor was buried is no reason for its own end."""
+    script = f"import pathlib; p = pathlib.Path({str(tmp_path / 'runs')!r}); p.open('a').write('x'); print(p.read_text())"
+    child = child_of(console, script)
+    for run in ("x", "xx"):
+        child.start()
+        wait_for_end(child)
+        child.bury()
+        assert child.last_lines() == run
 
 
 def test_a_child_that_says_it_never_will_run_is_given_up_at_once(console: Console) -> None:
