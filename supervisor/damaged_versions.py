@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+_NOTHING: frozenset[object] = frozenset()
 RETRY_SECONDS = 6.0
 """What a model server needs to try a version again that it is told of again; until then the error it tells is the old one."""
 
@@ -21,8 +22,8 @@ RETRY_SECONDS = 6.0
 @dataclass(slots=True)
 class _Damage:
     error: str
-    found: frozenset[object]
-    """What was in the folder when it could not be loaded."""
+    tried: frozenset[object]
+    """What was in the folder when it was tried; nothing if that is not known: it may have been written on since."""
     latest: frozenset[object]
     """What was in it at the last look."""
 
@@ -32,31 +33,39 @@ class DamagedVersions:
 
     def __init__(self) -> None:
         self._damages: dict[tuple[str, int], _Damage] = {}
-        self._tried_again: dict[tuple[str, int], float] = {}
+        self._tried_again: dict[tuple[str, int], tuple[float, frozenset[object]]] = {}
+        self._told: dict[tuple[str, int], str] = {}
 
-    def add(self, servable: str, version: int, folder: Path, error: str) -> bool:
-        """Note that one could not be loaded; whether that is news, and not what it says of its last attempt still."""
-        which = servable, version
-        begun = self._tried_again.get(which, -RETRY_SECONDS)
-        if which in self._damages or time.monotonic() < begun + RETRY_SECONDS:
-            return False
+    def add(self, servable: str, version: int, folder: Path, error: str) -> None:
+        """Leave out one of which a model server has ended just now."""
         content = _content(folder)
-        self._damages[which] = _Damage(error, content, content)
+        self._damages[servable, version] = _Damage(error, content, content)
+
+    def add_if_tried(self, servable: str, version: int, folder: Path, error: str) -> bool:
+        """Leave out one that a running server could not load, unless the error may be that of an attempt before."""
+        begun, tried = self._tried_again.get((servable, version), (-RETRY_SECONDS, _NOTHING))
+        if time.monotonic() < begun + RETRY_SECONDS:
+            return False
+        self._damages[servable, version] = _Damage(error, tried, _content(folder))
         return True
+
+    def is_news(self, servable: str, version: int, error: str) -> bool:
+        """Whether this error has not been told of it last."""
+        before, self._told[servable, version] = self._told.get((servable, version)), error
+        return error != before
 
     def forget(self, servable: str) -> None:
         """Let all of a servable's be tried again."""
         for which in [which for which in self._damages if which[0] == servable]:
-            del self._damages[which]
-            self._tried_again[which] = time.monotonic()
+            self._try_again(which, _NOTHING)
 
     def usable(self, servable: str, on_disk: Mapping[int, Path]) -> dict[int, Path]:
         """Versions without those that are damaged; one that has changed, and changes no more, is tried again."""
         for which in [w for w in self._damages if w[0] == servable]:
-            folder = on_disk.get(which[1])
-            if folder is None or self._is_mended(self._damages[which], folder):
-                del self._damages[which]
-                self._tried_again[which] = time.monotonic()
+            damage, folder = self._damages[which], on_disk.get(which[1])
+            before, damage.latest = damage.latest, _content(folder) if folder else _NOTHING
+            if damage.latest == before != damage.tried:
+                self._try_again(which, damage.latest)
         return {v: path for v, path in on_disk.items() if (servable, v) not in self._damages}
 
     def error(self, servable: str) -> str:
@@ -64,9 +73,9 @@ class DamagedVersions:
         errors = {w[1]: damage.error for w, damage in self._damages.items() if w[0] == servable}
         return errors[max(errors)] if errors else ""
 
-    def _is_mended(self, damage: _Damage, folder: Path) -> bool:
-        before, damage.latest = damage.latest, _content(folder)
-        return damage.latest == before != damage.found
+    def _try_again(self, which: tuple[str, int], content: frozenset[object]) -> None:
+        del self._damages[which]
+        self._tried_again[which] = (time.monotonic(), content)
 
 
 def _content(folder: Path) -> frozenset[object]:

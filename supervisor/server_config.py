@@ -84,16 +84,15 @@ class ServerConfig:
         }
         others = {(name, number) for name in versions for number in versions[name]} - there.keys()
         for (name, number), error in there.items() if others else ():
-            self._note_damage(name, number, versions[name][number], error)
+            self._damaged.add(name, number, versions[name][number], error)
+            self._tell_damage(name, number, error)
         self.follow()
 
-    def _note_damage(self, servable: str, version: int, folder: Path, error: str) -> bool:
-        is_news = self._damaged.add(servable, version, folder, error)
-        if is_news:
+    def _tell_damage(self, servable: str, version: int, error: str) -> None:
+        if self._damaged.is_news(servable, version, error):
             self._say(
                 f"version {version} of {servable} cannot be loaded, and is left out until it changes: {error}"
             )
-        return is_news
 
     def _watch_newest(self, servable: str, versions: dict[int, Path]) -> None:
         """Hear from the model server how a new version fares; one that could not be loaded is taken out of `versions`."""
@@ -104,7 +103,8 @@ class ServerConfig:
             self._newest[servable] = newest
             return
         error = readiness.load_errors(self._url, servable).get(newest)
-        if error and self._note_damage(servable, newest, versions[newest], error):
+        if error and self._damaged.add_if_tried(servable, newest, versions[newest], error):
+            self._tell_damage(servable, newest, error)
             del versions[newest]
 
     def _entry(self, model: ModelConfig) -> str:
