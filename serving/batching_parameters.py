@@ -50,7 +50,7 @@ class BatchingParameters:
         if sizes and sizes[-1] not in (self.execution_size, self.max_batch_size):
             raise InvalidArgument(
                 "Last entry in allowed_batch_sizes must match max_batch_size; "
-                f"last was {sizes[-1]}; expected {self.execution_size}"
+                f"last entry was {sizes[-1]}; expected {self.execution_size}"
             )
 
     @property

@@ -43,21 +43,7 @@ def classify(
     Raises:
         ServingError: the signature is none for classification, or the run failed.
     """
-    signature = _signature(servable, name)
-    if check_method_name:
-        _check_method_name(signature, "classification", "classify")
-    _check_one_input(signature)
-    if len(signature.outputs) not in (1, 2):
-        raise InvalidArgument(f"Expected one or two output Tensors, found {len(signature.outputs)}")
-    if "inputs" not in signature.inputs:
-        raise InvalidArgument(
-            f"No classification inputs found in SignatureDef: {servable.describe(name)}"
-        )
-    if not {"classes", "scores"} & signature.outputs.keys():
-        raise InvalidArgument(
-            "Expected classification signature outputs to contain at least one of "
-            f'"classes" or "scores". Signature was: {servable.describe(name)}'
-        )
+    check_classifies(servable, name, check_method_name=check_method_name)
     outputs = servable.run(name, {"inputs": examples}, timeout_seconds)
     return _labels_and_scores(outputs.get("classes"), outputs.get("scores"), len(examples))
 
@@ -75,17 +61,7 @@ def regress(
     Returns:
         [examples], float32.
     """
-    signature = _signature(servable, name)
-    if check_method_name:
-        _check_method_name(signature, "regression", "regress")
-    _check_one_input(signature)
-    if len(signature.outputs) != 1:
-        raise InvalidArgument("Expected one output Tensor.")
-    for side, names in (("inputs", signature.inputs), ("outputs", signature.outputs)):
-        if side not in names:
-            raise InvalidArgument(
-                f"No regression {side} found in SignatureDef: {servable.describe(name)}"
-            )
+    check_regresses(servable, name, check_method_name=check_method_name)
     values = servable.run(name, {"inputs": examples}, timeout_seconds)["outputs"]
     if values.ndim != 1 and values.shape[1:] != (1,):
         raise InvalidArgument(
@@ -101,6 +77,40 @@ def regress(
             f"Expected output Tensor of DT_FLOAT.  Got: {_type_text(values.dtype)}"
         )
     return values.reshape(-1)
+
+
+def check_classifies(servable: Servable, name: str, *, check_method_name: bool = False) -> None:
+    """Raise InvalidArgument if a signature is none for classification."""
+    signature = _signature(servable, name)
+    if check_method_name:
+        _check_method_name(signature, "classification", "classify")
+    _check_one_input(signature)
+    if len(signature.outputs) not in (1, 2):
+        raise InvalidArgument(f"Expected one or two output Tensors, found {len(signature.outputs)}")
+    if "inputs" not in signature.inputs:
+        raise InvalidArgument(
+            f"No classification inputs found in SignatureDef: {servable.describe(name)}"
+        )
+    if not {"classes", "scores"} & signature.outputs.keys():
+        raise InvalidArgument(
+            "Expected classification signature outputs to contain at least one of "
+            f'"classes" or "scores". Signature was: {servable.describe(name)}'
+        )
+
+
+def check_regresses(servable: Servable, name: str, *, check_method_name: bool = False) -> None:
+    """Raise InvalidArgument if a signature is none for regression."""
+    signature = _signature(servable, name)
+    if check_method_name:
+        _check_method_name(signature, "regression", "regress")
+    _check_one_input(signature)
+    if len(signature.outputs) != 1:
+        raise InvalidArgument("Expected one output Tensor.")
+    for side, names in (("inputs", signature.inputs), ("outputs", signature.outputs)):
+        if side not in names:
+            raise InvalidArgument(
+                f"No regression {side} found in SignatureDef: {servable.describe(name)}"
+            )
 
 
 def _signature(servable: Servable, name: str) -> Signature:

@@ -105,7 +105,9 @@ class Flags:
     num_tflite_pools: int = _ignored(1)
     num_tflite_interpreters_per_pool: int = _ignored(1)
     num_tflite_interpreters: int = _ignored(1)
-    enable_serialization_as_tensor_content: bool = _ignored(False)
+    enable_serialization_as_tensor_content: bool = _flag(
+        False, "gRPC: numbers of a prediction as bytes, in tensor_content"
+    )
     thread_pool_factory_config_file: str = _ignored("")
     xla_cpu_compilation_enabled: bool = _ignored(False)
     xla_gpu_compilation_enabled: bool = _ignored(False)

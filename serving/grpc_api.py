@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import grpc
 from google.protobuf import json_format
@@ -47,6 +47,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+
+class _ForAModel(Protocol):
+    """A request about one model."""
+
+    model_spec: ModelSpec
+
+    def HasField(self, field_name: str) -> bool: ...  # noqa: N802  # protobuf's
+
+
 _STATUS_CODES = {status.value[0]: status for status in grpc.StatusCode}
 _RELOAD_TIMEOUT_SECONDS = 600.0
 _MESSAGE_MOST = 1024
@@ -63,26 +72,28 @@ class PredictionService:
         *,
         rest_timeout_seconds: float | None = None,
         check_method_names: bool = False,
+        as_content: bool = False,
     ) -> None:
-        """Serve the models of `manager`; the rest as in `RestApi`."""
+        """Serve the models of `manager`; the rest as in `RestApi` and `fill_outputs`."""
         self._rest_timeout_seconds = rest_timeout_seconds
         self._manager = manager
         self._metrics = metrics
         self._check_method_names = check_method_names
+        self._as_content = as_content
 
     def Predict(  # noqa: N802  # the name in the protocol
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
         """Run any signature on tensors."""
         response = predict_pb2.PredictResponse()
-        with self._serving(request.model_spec, "Predict", context) as (used, servable):
+        with self._serving(request, "Predict", context) as (used, servable):
             outputs = run_predict(
                 servable,
                 request,
                 self._run_seconds(context),
                 check_method_name=self._check_method_names,
             )
-            fill_outputs(response, outputs)
+            fill_outputs(response, outputs, as_content=self._as_content)
             _fill_spec(response.model_spec, request.model_spec, used)
         return response
 
@@ -136,15 +147,14 @@ class PredictionService:
 
     @contextmanager
     def _serving(
-        self, spec: ModelSpec, api: str, context: grpc.ServicerContext
+        self, request: _ForAModel, api: str, context: grpc.ServicerContext
     ) -> Iterator[tuple[InUse, Servable]]:
         """Hold a version, and what runs it and is seen by the metrics."""
-        with (
-            _answering(context),
-            self._metrics.measuring(spec.name, api, "GRPC") as seen,
-            self._manager.use(_target(spec)) as used,
-        ):
-            yield used, seen.using(used)
+        spec = request.model_spec
+        with _answering(context), self._metrics.measuring(spec.name, api, "GRPC") as seen:
+            _check_has_spec(request)
+            with self._manager.use(_target(spec)) as used:
+                yield used, seen.using(used)
 
     def _run_seconds(self, context: grpc.ServicerContext) -> float | None:
         return run_seconds(context.time_remaining(), self._rest_timeout_seconds)
@@ -157,7 +167,7 @@ class PredictionService:
         response: classification_pb2.ClassificationResponse | regression_pb2.RegressionResponse,
         context: grpc.ServicerContext,
     ) -> None:
-        with self._serving(request.model_spec, api, context) as (used, servable):
+        with self._serving(request, api, context) as (used, servable):
             result = run(
                 servable,
                 request.model_spec.signature_name,
@@ -205,7 +215,9 @@ class ModelService:
             new = self._manager.configure(models_in(request.config))
             if not self._manager.wait_until_available(_RELOAD_TIMEOUT_SECONDS, new):
                 raise Unavailable("Some models are not available yet.")
-        return model_management_pb2.ReloadConfigResponse()
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()
+        return response
 
 
 @contextmanager
@@ -256,10 +268,7 @@ def run_seconds(remaining_seconds: float | None, rest_seconds: float | None) -> 
     return float(2 ** math.ceil(math.log2(remaining_seconds)))
 
 
-def _check_has_spec(
-    request: get_model_metadata_pb2.GetModelMetadataRequest
-    | get_model_status_pb2.GetModelStatusRequest,
-) -> None:
+def _check_has_spec(request: _ForAModel) -> None:
     if not request.HasField("model_spec"):
         raise InvalidArgument("Missing ModelSpec")
 

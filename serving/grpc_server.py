@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from serving.grpc_api import ModelService, PredictionService
 
 _LARGEST_MESSAGE_BYTES = 2**31 - 1
+# The real server's two, and the name by which gRPC's own tools ask.
+_HEALTHY_SERVICES = (
+    "",
+    "ModelService",
+    "PredictionService",
+    "tensorflow.serving.PredictionService",
+)
 _INTEGER = re.compile(r"-?[0-9]+")
 
 
@@ -89,7 +96,7 @@ class GrpcServer:
     def start(self) -> None:
         """Answer calls from now on."""
         self._server.start()
-        for service in ("", "tensorflow.serving.PredictionService"):
+        for service in _HEALTHY_SERVICES:
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
     def drain(self, timeout_seconds: float) -> None:

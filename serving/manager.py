@@ -199,19 +199,19 @@ class Manager:
         self._reconcile(model)
 
     def _reconcile(self, model: str) -> None:
-        versions = self._versions[model].values()
+        versions = sorted(self._versions[model].values(), key=lambda v: v.number, reverse=True)
         for version in versions:
             if version.state is State.START and not self._closing:
                 version.state = State.LOADING
                 self._loaders.submit(self._load_version, version)
-        wanted = [v for v in versions if v.aspired]
-        if wanted and not any(v.state is State.AVAILABLE for v in wanted):
-            return  # what is there keeps serving until something better can
-        for version in versions:
-            if version.state is State.AVAILABLE and not version.aspired:
-                version.state = State.UNLOADING
-                if not version.users:
-                    self._unloaders.submit(self._unload_version, version)
+        available = [v for v in versions if v.state is State.AVAILABLE]
+        stale = [v for v in available if not v.aspired]
+        if any(v.aspired for v in versions) and len(stale) == len(available):
+            stale = stale[1:]  # the highest keeps serving until something better can
+        for version in stale:
+            version.state = State.UNLOADING
+            if not version.users:
+                self._unloaders.submit(self._unload_version, version)
 
     def _pending(self, names: set[str] | None = None) -> list[str]:
         return [

@@ -15,7 +15,7 @@ from tensorflow_serving.apis.inference_pb2 import InferenceResult
 from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
 from serving import tensorflow_core as tf
-from serving.classify_regress import classify, regress
+from serving.classify_regress import check_classifies, check_regresses, classify, regress
 from serving.deep_arrays import NUMPY_RANK_MAX, RANK_MAX, shape_of, shaped
 from serving.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from serving.servable import DEFAULT_SIGNATURE, check_input_names, check_predict_method
@@ -44,6 +44,8 @@ _FIELDS = {
     "float16": "half_val",
     "bfloat16": "half_val",
 }
+_CLASSIFY, _REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
+_CHECKS = {_CLASSIFY: check_classifies, _REGRESS: check_regresses}
 _MOST_BYTES_FILLED = 64 * 2**20
 _LONGEST_ELEMENT_BYTES = 8  # sent as one byte, a small number
 _NUMBERS_AT_ONCE = 2**16
@@ -74,10 +76,15 @@ def run_predict(
     return {key: outputs[key] for key in wanted}
 
 
-def fill_outputs(response: PredictResponse, outputs: Mapping[str, Array]) -> None:
-    """Put arrays into a `PredictResponse`, as the real server does: number by number, in the field of their type."""
+def fill_outputs(
+    response: PredictResponse, outputs: Mapping[str, Array], *, as_content: bool = False
+) -> None:
+    """Put arrays into a `PredictResponse`, as the real server does: number by number, in the field of their type.
+
+    With `as_content` numbers go as their bytes, in `tensor_content`.
+    """
     for key, array in outputs.items():
-        response.outputs[key].CopyFrom(_tensor(array))
+        response.outputs[key].CopyFrom(_tensor(array, as_content=as_content))
 
 
 def run_classify(
@@ -90,9 +97,8 @@ def run_classify(
 ) -> ClassificationResult:
     """Classify an `Input`; errors as `classify`."""
     name = signature_name or DEFAULT_SIGNATURE
-    labels, scores = classify(
-        servable, name, examples_in(source), timeout_seconds, check_method_name=check_method_name
-    )
+    check_classifies(servable, name, check_method_name=check_method_name)  # before the examples
+    labels, scores = classify(servable, name, examples_in(source), timeout_seconds)
     result = ClassificationResult()
     for row_labels, row_scores in zip(labels.tolist(), scores.tolist(), strict=True):
         classifications = result.classifications.add()
@@ -112,9 +118,8 @@ def run_regress(
 ) -> RegressionResult:
     """Regress an `Input`; errors as `regress`."""
     name = signature_name or DEFAULT_SIGNATURE
-    values = regress(
-        servable, name, examples_in(source), timeout_seconds, check_method_name=check_method_name
-    )
+    check_regresses(servable, name, check_method_name=check_method_name)  # before the examples
+    values = regress(servable, name, examples_in(source), timeout_seconds)
     result = RegressionResult()
     for value in values.tolist():
         result.regressions.add(value=value)
@@ -133,18 +138,15 @@ def run_multi_inference(
     Raises:
         ServingError: the tasks do not fit each other or the model, or a run failed.
     """
-    _check_tasks(request, servable)
+    _check_tasks(request, servable, check_method_name=check_method_name)
 
     def result(task: InferenceTask) -> InferenceResult:
-        name = task.model_spec.signature_name
-        asked = (servable, name, request.input, timeout_seconds)
-        if task.method_name == "tensorflow/serving/classify":
+        asked = (servable, task.model_spec.signature_name, request.input, timeout_seconds)
+        if task.method_name == _CLASSIFY:
             classified = run_classify(*asked, check_method_name=check_method_name)
             return InferenceResult(classification_result=classified)
-        if task.method_name == "tensorflow/serving/regress":
-            regressed = run_regress(*asked, check_method_name=check_method_name)
-            return InferenceResult(regression_result=regressed)
-        raise Unimplemented(f"Unsupported signature method_name: {task.method_name}")
+        regressed = run_regress(*asked, check_method_name=check_method_name)
+        return InferenceResult(regression_result=regressed)
 
     return list(map(result, request.tasks))
 
@@ -175,7 +177,9 @@ def examples_in(source: Input) -> Array:
     return array
 
 
-def _check_tasks(request: MultiInferenceRequest, servable: Servable) -> None:
+def _check_tasks(
+    request: MultiInferenceRequest, servable: Servable, *, check_method_name: bool
+) -> None:
     names: list[str] = []
     for task in request.tasks:
         spec = task.model_spec
@@ -190,6 +194,9 @@ def _check_tasks(request: MultiInferenceRequest, servable: Servable) -> None:
             raise InvalidArgument(f"Duplicate evaluation of signature: {name}")
         if name not in servable.signatures:
             raise InvalidArgument(f"Requested signature not found in model graph: {name}")
+        if task.method_name not in _CHECKS:
+            raise Unimplemented(f"Unsupported signature method_name: {task.method_name}")
+        _CHECKS[task.method_name](servable, name, check_method_name=check_method_name)
         names.append(name)
 
 
@@ -231,7 +238,7 @@ def _check_size(tensor: TensorProto, shape: tuple[int, ...]) -> None:
         raise ValueError(shape)
 
 
-def _tensor(array: Array) -> TensorProto:
+def _tensor(array: Array, *, as_content: bool) -> TensorProto:
     field, shape = _FIELDS.get(array.dtype.name), shape_of(array)
     if field is None:
         return tf.make_tensor_proto(array, shape=shape)
@@ -239,6 +246,9 @@ def _tensor(array: Array) -> TensorProto:
         dtype=tf.as_dtype(array.dtype).as_datatype_enum,
         tensor_shape=tf.TensorShape(shape).as_proto(),
     )
+    if as_content:
+        tensor.tensor_content = array.tobytes()
+        return tensor
     elements = array.view(np.uint16) if field == "half_val" else array
     flat, values = elements.reshape(-1), getattr(tensor, field)
     for start in range(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_left
+from bisect import bisect_right
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -72,7 +72,9 @@ class Histogram:
 
     def observe(self, value: float, *label_values: str) -> None:
         """Count one value."""
-        bucket = bisect_left(self._bounds, value)
+        bucket = bisect_right(
+            self._bounds, value
+        )  # as TensorFlow: a bound belongs to the bucket above
         with self._lock:
             if label_values not in self._counts:
                 if len(self._counts) >= _LABELS_MAX:

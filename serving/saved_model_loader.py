@@ -17,7 +17,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from serving import tensorflow_core as tf
-from serving.errors import Code, NotFound, ServingError
+from serving.errors import Code, NotFound, ServingError, Unimplemented
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,6 +31,22 @@ _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 _ASSETS_COLLECTION = "saved_model_assets"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 """What each checkpoint of TensorFlow 2 holds besides values."""
+
+
+def check_is_saved_model(version: Path) -> None:
+    """What TensorFlow Serving looks for before TensorFlow loads anything (its session_bundle_util.cc).
+
+    Raises:
+        ServingError: It is none.
+    """
+    if (version / _BINARY).is_file() or (version / _TEXT).is_file():
+        return
+    if (version / "export.meta").is_file():
+        raise Unimplemented("Session Bundle is deprecated and removed.")
+    raise NotFound(
+        "Specified file path does not appear to contain a SavedModel bundle (should have a file called"
+        f" `saved_model.pb`)\nSpecified file path: {version}"
+    )
 
 
 def read_meta_graph(version: Path, tags: Iterable[str]) -> MetaGraphDef:

@@ -25,6 +25,7 @@ from serving.manager import Manager
 from serving.monitoring import Metrics
 from serving.rest_api import RestApi
 from serving.saved_model import SessionOptions, load_saved_model
+from serving.saved_model_loader import check_is_saved_model
 from serving.warmup import warm_up
 from serving.wsgi import Application
 
@@ -96,11 +97,13 @@ class Server:
 
     def _load(self, model: str, version: int, path: Path) -> Servable:
         logger.info("loading model %s version %d from %s", model, version, path)
+        check_is_saved_model(path)
         with self._metrics.measuring_load(str(path)):
             servable: Servable = load_saved_model(path, self._session_options)
+        servable = self._batched(servable, path)
         if self._flags.enable_model_warmup:
             self._warm_up(servable, path)
-        return self._batched(servable, path)
+        return servable
 
     def _warm_up(self, servable: Servable, path: Path) -> None:
         start = time.perf_counter()
@@ -154,6 +157,7 @@ class Server:
             self._metrics,
             rest_timeout_seconds=self._timeout_seconds,
             check_method_names=flags.enable_signature_method_name_check,
+            as_content=flags.enable_serialization_as_tensor_content,
         )
         options = GrpcOptions(
             flags.grpc_max_threads,

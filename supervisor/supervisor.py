@@ -123,7 +123,8 @@ class Supervisor:
         self._console.say(f"{child.given_up}; it is given up, the rest goes on")
         for server in self.plan.servers:
             if self._servers.children.get(server.url) is child:
-                self._give_up(server, child.last_words())
+                _, _, why = child.last_lines().rpartition("Failed to start server. Error: ")
+                self._give_up(server, why or child.last_words())
 
     def _give_up(self, server: ServerPlan, last_words: str) -> None:
         problem = GIVEN_UP.format(last_words.rstrip("."))

@@ -275,6 +275,21 @@ def test_a_value_stands_for_those_left_out(apis: Any, stub: Any) -> None:
     assert (len(scores), len(set(scores))) == (300_000, 1)
 
 
+def test_outputs_can_be_had_as_content() -> None:
+    """With --enable_serialization_as_tensor_content numbers go as their bytes."""
+    import tensorflow as tf  # noqa: PLC0415  # takes seconds
+    from tensorflow_serving.apis.predict_pb2 import PredictResponse  # noqa: PLC0415  # needs it
+
+    from serving.messages import fill_outputs  # noqa: PLC0415  # needs it
+
+    numbers, words = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([b"a"], object)
+    response = PredictResponse()
+    fill_outputs(response, {"y": numbers, "words": words}, as_content=True)
+    assert response.outputs["y"].tensor_content == numbers.tobytes()
+    np.testing.assert_array_equal(tf.make_ndarray(response.outputs["y"]), numbers)
+    assert [*response.outputs["words"].string_val] == [b"a"]
+
+
 def test_more_dimensions_than_numpy_has() -> None:
     """A tensor of 70 dimensions goes in and comes out with all of them."""
     import tensorflow as tf  # noqa: PLC0415  # takes seconds
@@ -340,6 +355,36 @@ def test_examples(server: ModelServer, apis: Any, stub: Any) -> None:
         assert [regression.value for regression in result.regressions] == sums
 
 
+def test_requests_without_a_model_are_refused(apis: Any, stub: Any) -> None:
+    """In the words of predict_impl.cc and classification_service.cc."""
+    for ask, request in (
+        (stub.Predict, apis.predict_pb2.PredictRequest()),
+        (stub.Classify, apis.classification_pb2.ClassificationRequest()),
+        (stub.Regress, apis.regression_pb2.RegressionRequest()),
+    ):
+        with pytest.raises(grpc.RpcError, match="Missing ModelSpec"):
+            ask(request, timeout=30)
+
+
+def test_a_signature_is_looked_at_before_the_examples(apis: Any, stub: Any) -> None:
+    """As classifier.cc, regressor.cc and multi_inference.cc do, task by task."""
+    request = apis.classification_pb2.ClassificationRequest()
+    request.model_spec.name, request.model_spec.signature_name = "e", "nope"
+    with pytest.raises(grpc.RpcError, match="No signature was found with the name: nope"):
+        stub.Classify(request, timeout=30)
+    tasks = apis.inference_pb2.MultiInferenceRequest()
+    for verb, signature in (("classify", "classify"), ("regress", "classify"), ("predict", "nope")):
+        task = tasks.tasks.add(method_name=f"tensorflow/serving/{verb}")
+        task.model_spec.name, task.model_spec.signature_name = "e", signature
+    with pytest.raises(grpc.RpcError, match="Duplicate evaluation of signature: classify"):
+        stub.MultiInference(tasks, timeout=30)
+    tasks.tasks[1].model_spec.signature_name = "regress"
+    tasks.tasks[1].method_name = "tensorflow/serving/predict"
+    with pytest.raises(grpc.RpcError, match="Unsupported signature method_name") as refused:
+        stub.MultiInference(tasks, timeout=30)
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
 @pytest.mark.parametrize(
     ("tasks", "code", "words"),
     [
@@ -391,8 +436,10 @@ def test_health(channel: grpc.Channel) -> None:
     """The standard health service says that it serves."""
     from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415
 
-    answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
-    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    for service in ("", "PredictionService", "ModelService"):
+        request = health_pb2.HealthCheckRequest(service=service)
+        answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=30)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_status_and_reload(server: ModelServer, apis: Any, channel: grpc.Channel) -> None:
@@ -410,7 +457,8 @@ def test_status_and_reload(server: ModelServer, apis: Any, channel: grpc.Channel
     log = server.program.log.parent
     model.base_path = str(log / "m")
     model.model_version_policy.specific.versions.append(1)
-    assert not models.HandleReloadConfigRequest(request, timeout=60).status.error_code
+    answer = models.HandleReloadConfigRequest(request, timeout=60)
+    assert (answer.HasField("status"), answer.status.error_code) == (True, 0)
     asked = apis.get_model_status_pb2.GetModelStatusRequest()
     asked.model_spec.name = "m"
     asked.model_spec.version.value = 1

@@ -176,6 +176,31 @@ def test_what_was_loaded_at_the_second_attempt_ends_without_an_error(
     manager.close()
 
 
+def test_the_highest_version_is_loaded_first(
+    manager: Manager, loader: Loader, tmp_path: Path
+) -> None:
+    """Of several that are new (availability_preserving_policy.cc)."""
+    for number in (5, 7, 6):
+        add_version(tmp_path, number)
+    manager.configure([ServedModel("m", tmp_path, All())])
+    settle(manager, dict.fromkeys((5, 6, 7), State.AVAILABLE))
+    assert [number for _, number in loader.loaded] == [7, 6, 5]
+
+
+def test_one_version_serves_on_until_a_wanted_one_can(
+    manager: Manager, loader: Loader, tmp_path: Path
+) -> None:
+    """Of several that are wanted no more the highest stays, the others end (availability_preserving_policy.cc)."""
+    for number in (1, 2):
+        add_version(tmp_path, number)
+    manager.configure([ServedModel("m", tmp_path, All())])
+    settle(manager, {1: State.AVAILABLE, 2: State.AVAILABLE})
+    loader.broken.add(3)
+    add_version(tmp_path, 3)
+    manager.configure([ServedModel("m", tmp_path, Specific(frozenset({3})))])
+    settle(manager, {1: State.END, 2: State.AVAILABLE, 3: State.END})
+
+
 def test_removed_versions_are_unloaded(manager: Manager, tmp_path: Path) -> None:
     """Removing the newest falls back; an empty base path unloads all, a missing one nothing."""
     first, second = add_version(tmp_path / "m", 1), add_version(tmp_path / "m", 2)

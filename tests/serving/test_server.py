@@ -155,7 +155,11 @@ def test_a_model_that_does_not_load_is_told(tmp_path: Path) -> None:
     (tmp_path / "m" / "1").mkdir(parents=True)
     said = failing("--model_name=m", f"--model_base_path={tmp_path / 'm'}")
     assert "1 servable(s) did not become available: {{{name: m version: 1} due to error: " in said
-    assert "Could not find SavedModel .pb or .pbtxt" in said
+    assert "Specified file path does not appear to contain a SavedModel bundle" in said
+    assert f"Specified file path: {tmp_path / 'm' / '1'}}}, }}" in said
+    (tmp_path / "m" / "1" / "export.meta").touch()
+    said = failing("--model_name=m", f"--model_base_path={tmp_path / 'm'}")
+    assert "UNIMPLEMENTED: Session Bundle is deprecated and removed." in said
 
 
 def test_threads_that_contradict_each_other_are_told() -> None:
@@ -181,6 +185,26 @@ def test_batching_of_each_version(tmp_path: Path, save_version: SaveVersion) -> 
         assert predict(server, *[[1.0] * 3] * 3, model="own") == 400
         beyond_the_default = predict(server, *[[1.0] * 3] * 1001, model="none")
         assert beyond_the_default == [[1.0] * 3] * 1001
+
+
+def test_warm_up_requests_are_batched_as_others_are(
+    tmp_path: Path, save_version: SaveVersion
+) -> None:
+    """One that is larger than a batch may be fails the load."""
+    import tensorflow as tf  # noqa: PLC0415  # takes seconds
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog  # noqa: PLC0415  # needs it
+
+    log = PredictionLog()
+    rows = tf.make_tensor_proto([[1.0, 2.0, 3.0]] * 9)
+    log.predict_log.request.inputs["x"].CopyFrom(rows)
+    extra = save_version(tmp_path / "m", 1) / "assets.extra"
+    extra.mkdir()
+    with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
+        writer.write(log.SerializeToString())
+    (tmp_path / "batching.txt").write_text("max_batch_size { value: 8 }")
+    batching = ("--enable_batching", f"--batching_parameters_file={tmp_path / 'batching.txt'}")
+    said = failing("--model_name=m", f"--model_base_path={tmp_path / 'm'}", *batching)
+    assert "Task size 9 is larger than maximum input batch size 8" in said
 
 
 def test_rest_is_opened_last(tmp_path: Path, save_version: SaveVersion) -> None:
