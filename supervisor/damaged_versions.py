@@ -79,12 +79,12 @@ class DamagedVersions:
 
 
 def _content(folder: Path) -> frozenset[object]:
-    """What changes whenever a file is written, added or removed."""
+    """What changes whenever a file is written, added or removed, or its permissions are changed."""
     files = set[object]()
     for path in folder.rglob("*"):
         try:
             status = path.stat()
         except OSError:  # it has just gone
             continue
-        files.add((path, status.st_size, status.st_mtime_ns))
+        files.add((path, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     return frozenset(files)

@@ -7,8 +7,12 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ASK_SECONDS = 2.0
 NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
@@ -27,36 +31,38 @@ def _opener() -> urllib.request.OpenerDirector:
 _OPENER = _opener()
 
 
+@dataclass(frozen=True, slots=True)
+class VersionState:
+    """How a version stands on a model server."""
+
+    is_available: bool
+    error: str
+    """Why it could not be loaded, in one line; or nothing."""
+
+
+def version_states(url: str, servable: str) -> dict[int, VersionState]:
+    """What a model server says of the versions of a servable; nothing if it does not answer."""
+    match _get(f"{url}/v1/models/{quote(servable, safe='')}"):
+        case {"model_version_status": [*rows]}:
+            return dict(state for row in rows for state in _state(row))
+    return {}
+
+
 def available_versions(url: str, servable: str) -> tuple[int, ...]:
     """Versions of a servable that a model server has ready, newest first; none if it does not answer."""
-    match _get(f"{url}/v1/models/{quote(servable, safe='')}"):
-        case {"model_version_status": [*rows]}:
-            return tuple(sorted((v for row in rows for v in _available(row)), reverse=True))
-    return ()
+    states = version_states(url, servable)
+    return tuple(sorted((v for v in states if states[v].is_available), reverse=True))
 
 
-def load_errors(url: str, servable: str) -> dict[int, str]:
-    """Versions of a servable that a model server could not load, and why, in one line each."""
-    errors = {}
-    match _get(f"{url}/v1/models/{quote(servable, safe='')}"):
-        case {"model_version_status": [*rows]}:
-            for row in rows:
-                match row:
-                    case {
-                        "version": str(version),
-                        "state": "END",
-                        "status": {"error_message": str(error)},
-                    } if version.isdecimal() and error:
-                        errors[int(version)] = " ".join(error.split())
-    return errors
-
-
-def _available(row: object) -> tuple[int, ...]:
-    """The version of one row of a status, if it can be asked."""
+def _state(row: object) -> Iterator[tuple[int, VersionState]]:
+    """The version of one row of a status, if it is one."""
     match row:
-        case {"version": str(version), "state": "AVAILABLE"} if version.isdecimal():
-            return (int(version),)
-    return ()
+        case {"version": str(version), "state": "END", "status": {"error_message": str(error)}} if (
+            version.isdecimal()
+        ):
+            yield int(version), VersionState(False, " ".join(error.split()))
+        case {"version": str(version), "state": str(state)} if version.isdecimal():
+            yield int(version), VersionState(state == "AVAILABLE", "")
 
 
 def router_configuration(url: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from model_config import ModelConfig
     from model_config.versions import LabelHistory
+
+    _Wanted = Callable[[Collection[int]], set[int]]
 
 _FAILED = re.compile(r"\{name: (\S+) version: (\d+)\} due to error: (.*?)\}, ")
 """How TensorFlow Serving names what keeps it from starting."""
@@ -40,8 +43,8 @@ class ServerConfig:
         self._labels: dict[str, dict[str, int]] = {}
         self._histories: dict[str, LabelHistory] = {}
         self._damaged = DamagedVersions()
-        self._newest: dict[str, int] = {}
-        """The newest version that is known to be available, by servable."""
+        self._loaded: dict[str, set[int]] = {}
+        """The versions that are known to be available, by servable."""
         self._written = ""
         self._complaint = ""
 
@@ -74,18 +77,13 @@ class ServerConfig:
         }
 
     def heed(self, last_lines: str) -> None:
-        """Leave out what a model server has named as the reason why it does not start, if something else is left."""
+        """Leave out what a model server has named as the reason why it does not start."""
         versions = {model.servable: version_folders(model.base_path) for model in self._models}
-        failed = {(name, int(number)): error for name, number, error in _FAILED.findall(last_lines)}
-        there = {
-            which: error
-            for which, error in failed.items()
-            if which[1] in versions.get(which[0], ())
-        }
-        others = {(name, number) for name in versions for number in versions[name]} - there.keys()
-        for (name, number), error in there.items() if others else ():
-            self._damaged.add(name, number, versions[name][number], error)
-            self._tell_damage(name, number, error)
+        for name, number, error in _FAILED.findall(last_lines):
+            folder = versions.get(name, {}).get(int(number))
+            if folder is not None:
+                self._damaged.add(name, int(number), folder, error)
+                self._tell_damage(name, int(number), error)
         self.follow()
 
     def _tell_damage(self, servable: str, version: int, error: str) -> None:
@@ -94,18 +92,25 @@ class ServerConfig:
                 f"version {version} of {servable} cannot be loaded, and is left out until it changes: {error}"
             )
 
-    def _watch_newest(self, servable: str, versions: dict[int, Path]) -> None:
-        """Hear from the model server how a new version fares; one that could not be loaded is taken out of `versions`."""
-        newest = max(versions, default=None)
-        if newest is None or newest == self._newest.get(servable):
-            return
-        if newest in readiness.available_versions(self._url, servable):
-            self._newest[servable] = newest
-            return
-        error = readiness.load_errors(self._url, servable).get(newest)
-        if error and self._damaged.add_if_tried(servable, newest, versions[newest], error):
-            self._tell_damage(servable, newest, error)
-            del versions[newest]
+    def _usable(
+        self, servable: str, on_disk: Mapping[int, Path], wanted: _Wanted
+    ) -> dict[int, Path]:
+        """The versions that can be loaded, by what the model server says of those that are wanted of it."""
+        usable = self._damaged.usable(servable, on_disk)
+        loaded = self._loaded.setdefault(servable, set())
+        loaded &= usable.keys()
+        waiting = wanted(usable) - loaded
+        states = readiness.version_states(self._url, servable) if waiting else {}
+        for version in waiting & states.keys():
+            state = states[version]
+            if state.is_available:
+                loaded.add(version)
+            elif state.error and self._damaged.add_if_tried(
+                servable, version, usable[version], state.error
+            ):
+                self._tell_damage(servable, version, state.error)
+                del usable[version]
+        return usable
 
     def _entry(self, model: ModelConfig) -> str:
         name, base_path = model.servable, str(model.base_path)
@@ -121,8 +126,7 @@ class ServerConfig:
         if histories != self._histories.get(name):
             self._histories[name] = histories
             self._damaged.forget(name)  # who moves a label may have mended what it moves to
-        usable = self._damaged.usable(name, on_disk)
-        self._watch_newest(name, usable)
+        usable = self._usable(name, on_disk, partial(_wanted, histories))
         if not usable:
             return ""
         if histories:
@@ -131,12 +135,16 @@ class ServerConfig:
         return entry(name, base_path, newest)
 
     def _labelled(
-        self, model: ModelConfig, histories: LabelHistory, on_disk: Collection[int]
+        self, model: ModelConfig, histories: LabelHistory, usable: Collection[int]
     ) -> str:
-        wanted = {label: history[-1] for label, history in histories.items()}
-        labels = self._settled(model.servable, wanted)
-        versions = {max(on_disk), *recent_versions(histories), *labels.values()} & set(on_disk)
-        there = {label: version for label, version in labels.items() if version in on_disk}
+        """What bears a label that cannot be loaded gives it back, as long as that is so, to what bore it before."""
+        bearers = {
+            label: next((v for v in reversed(history) if v in usable), history[-1])
+            for label, history in histories.items()
+        }
+        labels = self._settled(model.servable, bearers)
+        versions = _wanted(histories, usable) | ({*labels.values()} & {*usable})
+        there = {label: version for label, version in labels.items() if version in usable}
         return entry(model.servable, str(model.base_path), sorted(versions), there)
 
     def _complain(self, complaint: str) -> None:
@@ -150,6 +158,12 @@ class ServerConfig:
         available = readiness.available_versions(self._url, servable) if moving else ()
         self._labels[servable] = settled(wanted, borne, available)
         return self._labels[servable]
+
+
+def _wanted(histories: LabelHistory, usable: Collection[int]) -> set[int]:
+    """The versions that are to be loaded."""
+    newest = {max(usable)} if usable else set[int]()
+    return newest | (recent_versions(histories) & {*usable})
 
 
 def settled(

@@ -232,7 +232,7 @@ def test_a_version_that_does_not_load_is_left_out_until_it_changes(
 
 
 def test_a_version_that_keeps_a_server_from_starting_is_left_out(tmp_path: Path) -> None:
-    """It starts with the one before; where that is all there is, it is to try it again."""
+    """It starts with the one before, or without the model."""
     model = model_with(tmp_path / "m", 1, 2)
     alone = replace(model_with(tmp_path / "n", 3), name="n", servable="n")
     config = ServerConfig(tmp_path / "c", NOWHERE, print)
@@ -242,9 +242,51 @@ def test_a_version_that_keeps_a_server_from_starting_is_left_out(tmp_path: Path)
     assert '"n"' not in config.path.read_text()
     assert config.unloadable == {"n": "Not found: nothing in n"}
     config.serve([alone])
-    assert config.unloadable == {}
-    config.heed(last_lines(("n", 3)))
+    assert config.unloadable == {}  # who asks for it anew has it tried
     assert '"n"' in config.path.read_text()
+    config.heed(last_lines(("n", 3)))
+    assert '"n"' not in config.path.read_text()
+
+
+def test_a_version_that_was_loaded_once_is_watched_again_after_it_was_damaged(
+    tmp_path: Path, status_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was available, then kept a restart from succeeding, and was mended in two steps."""
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    model = model_with(tmp_path / "m", 1, 2)
+    config = ServerConfig(tmp_path / "c", status_url, print)
+    _Status.available = (2,)
+    config.serve([model])
+    _Status.available, _Status.failed = (), {}
+    config.heed(last_lines(("m", 2)))
+    _Status.available, _Status.failed = (1,), {2: "half of it"}
+    for text in ("half", "whole"):
+        (model.base_path / "2" / "saved_model.pb").write_text(text)
+        config.follow()
+        config.follow()
+        assert versions_in(config) == []
+        clock.now += RETRY_SECONDS
+        config.follow()
+        assert versions_in(config) == ["1"]
+
+
+def test_a_label_goes_back_while_its_version_is_damaged(tmp_path: Path, status_url: str) -> None:
+    """It is borne by the version that bore it before, and watched, though another one is the newest."""
+    model = model_with(tmp_path / "m", 1, 2, 3)
+    config = ServerConfig(tmp_path / "c", status_url, print)
+    _Status.available = (1, 2, 3)
+    for version in (1, 2):
+        label(model, "stable", version)
+    config.serve([model])
+    assert 'key: "stable" value: 2' in config.path.read_text()
+    config.heed(last_lines(("m", 2)))
+    assert 'key: "stable" value: 1' in config.path.read_text()
+    assert versions_in(config) == ["1", "3"]
+    (model.base_path / "2" / "saved_model.pb").write_text("mended")
+    for _ in range(3):
+        config.follow()
+    assert 'key: "stable" value: 2' in config.path.read_text()
 
 
 def last_lines(*failed: tuple[str, int]) -> str:
