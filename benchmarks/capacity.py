@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.command_line import UserError, run
+from scripts.command_line import UserError, run, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +27,7 @@ RESULTS = Path(__file__).with_name("results")
 ROUTER, MODEL_SERVER = "router", "model server"
 BUSY = 0.7
 """The share of the time that processors should be busy at most: beyond it queues grow quickly."""
+_HIGHEST_RATE = 1e7
 SPREAD = 0.3
 """Standard deviation of a step's time over its mean."""
 
@@ -172,15 +173,22 @@ def report(times: Times, *, rate: float, cores: int, core_hour: float) -> str:
     )
 
 
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 < rate <= _HIGHEST_RATE:
+        raise argparse.ArgumentTypeError(f"'{text}' is no rate up to {_HIGHEST_RATE:g} a second")
+    return rate
+
+
 def main() -> None:
     """Print a line for each rate."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity")
     parser.add_argument(
-        "--rates", type=float, nargs="+", default=[10, 1000, 100_000], help="requests a second"
+        "--rates", type=_rate, nargs="+", default=[10, 1000, 100_000], help="requests a second"
     )
     parser.add_argument("--model", default="mobilenet_v2", help="which measured model")
     parser.add_argument("--megapixels", type=float, default=1.2, help="of each photo")
-    parser.add_argument("--cores", type=int, default=4, help="processors of each machine")
+    parser.add_argument("--cores", type=whole_number, default=4, help="processors of each machine")
     parser.add_argument("--core-hour", type=float, default=0.04, help="price of one for an hour")
     parser.add_argument("--results", type=Path, default=None, help="default: the newest")
     options = parser.parse_args()

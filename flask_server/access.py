@@ -67,15 +67,16 @@ def _check(ring: KeyRing, models: Container[str]) -> None:
     rule = request.url_rule.rule
     if is_open(rule):
         return
+    part = rule.split("/")[1]
+    if part in models:
+        facts().model = part
     key = ring.find(_presented())
     if key is None:
         raise KeyRequired(
             "Send a valid API key in the header 'Authorization: Bearer …' or 'X-API-Key'."
         )
     facts().key_name = key.name
-    part = rule.split("/")[1]
     if part in models:
-        facts().model = part
         g.metered_key = key
     if not (key.metrics if rule == METRICS else part not in models or key.may_call(part)):
         raise AccessDenied(f"The API key '{key.name}' is not for this route.")

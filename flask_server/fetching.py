@@ -250,9 +250,13 @@ def _get(target: Target, address: str, deadline: float, room: _Room) -> bytes | 
                 answer = _exchange(target, connected, room)
             finally:
                 clock.cancel()
-            if time.monotonic() >= deadline:  # what was broken off may look whole
-                raise TimeoutError
+                if time.monotonic() >= deadline:  # what was broken off may look whole, or wrong
+                    raise TimeoutError
             return answer
+    except ssl.SSLCertVerificationError as error:
+        raise UnusableUrl(
+            f"The URL's certificate is not trusted: {error.verify_message}."
+        ) from None
     except (OSError, HTTPException):
         late = time.monotonic() >= deadline
         what = "did not answer in time" if late else "cannot be fetched: its server breaks off"
@@ -307,6 +311,8 @@ def _joined(url: str, location: str) -> str:
 def _check_head(response: HTTPResponse, room: _Room) -> None:
     if response.status != 200:
         raise UnusableUrl(f"The URL answered {response.status}, not an image.")
+    if "Content-Type" not in response.headers:
+        raise UnusableUrl("The URL answered without a type, not an image.")
     kind = response.headers.get_content_type()
     if not kind.startswith("image/") and not kind.endswith("/octet-stream"):
         raise UnusableUrl(f"The URL answered '{kind[:100]}', not an image.")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 4
 LONGEST_PAUSE_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 60.0
 _up_to_a_thousand = partial(whole_number, most=1000)  # columns of a table, threads
 
 
@@ -99,6 +100,10 @@ def _ask_patiently(url: str, picture: bytes, top: int) -> object:
         try:
             return ask(url, hint=HINT, body=picture, params={"top": str(top)}, headers=key_header())
         except BusyError as error:
+            if (
+                error.retry_after_seconds > LONGEST_WAIT_SECONDS
+            ):  # a quota: for every other picture, too
+                raise KeyRefusedError(str(error)) from None
             time.sleep(min(error.retry_after_seconds, LONGEST_PAUSE_SECONDS))
     return ask(url, hint=HINT, body=picture, params={"top": str(top)}, headers=key_header())
 

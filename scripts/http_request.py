@@ -70,6 +70,10 @@ def ask(  # noqa: PLR0913 - what a request consists of
         )
     except requests.Timeout:
         raise UserError(f"{url} did not answer within {TIMEOUT_SECONDS:g} s.") from None
+    except requests.exceptions.SSLError:
+        raise UserError(
+            f"The certificate of {url} is not trusted; name the file of whoever signed it in the environment's REQUESTS_CA_BUNDLE."
+        ) from None
     except requests.ConnectionError:
         raise UserError(f"Nobody answers at {url}; {hint}.") from None
     except (InvalidSchema, InvalidURL, MissingSchema, ValueError):

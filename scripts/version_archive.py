@@ -28,7 +28,8 @@ def pack(version: Path, archive: Path) -> None:
         raise UserError(f"{version} is no version: a folder named by a number, with a SavedModel.")
     beside = archive.with_name(f".{archive.name}.{os.getpid()}")
     try:
-        with tarfile.open(beside, "w:gz") as file:
+        # What a link names is packed, not the link: elsewhere it would lead nowhere.
+        with tarfile.open(beside, "w:gz", dereference=True) as file:
             file.add(version, arcname=version.name, filter=_of_nobody)
         beside.replace(archive)
     except OSError as error:
@@ -93,10 +94,10 @@ def _safe_members(file: tarfile.TarFile, archive: Path) -> Iterator[Member]:
     for member in file:
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts or "\\" in member.name:
-            raise UserError(f"{archive} is refused: '{member.name}' would be written elsewhere.")
+            raise UserError(f"{archive} is refused: {member.name!r} would be written elsewhere.")
         if not member.isfile() and not member.isdir():
             raise UserError(
-                f"{archive} is refused: '{member.name}' is neither a file nor a folder."
+                f"{archive} is refused: {member.name!r} is neither a file nor a folder."
             )
         if path.parts:
             yield path, member

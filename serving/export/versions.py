@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import re
 import shutil
 import uuid
 from typing import TYPE_CHECKING
@@ -89,8 +90,8 @@ def _refusals_told(base_path: Path) -> Iterator[None]:
 
 
 def _check_free(base_path: Path, version: str) -> None:
-    if not (version.isascii() and version.isdigit() and int(version) > 0):
-        raise ExportError(f"'{version}' is no version; give a whole number from 1 up.")
+    if not re.fullmatch(r"[0-9]{1,30}", version) or not 0 < int(version) < 2**63:
+        raise ExportError(f"'{version}' is no version; give a whole number from 1 to {2**63 - 1}.")
     if base_path.is_dir() and int(version) in versions_on_disk(base_path):
         raise ExportError(f"{base_path} holds version {int(version)} already; give another number.")
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import statistics
+import sys
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -120,6 +121,17 @@ def test_the_price_is_that_of_the_machines_which_stand_there() -> None:
         size = capacity.fleet_for(times, rate, cores=4)
         prices.append(capacity.cost_per_million(size, rate=rate, core_hour=0.04))
     assert prices == pytest.approx([17.8, 0.18], rel=0.02)
+
+
+@pytest.mark.parametrize("wrong", [("--rates", "0"), ("--rates", "1e400"), ("--cores", "0")])
+def test_numbers_that_cannot_be_are_refused(
+    wrong: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a sentence, before anything is computed."""
+    monkeypatch.setattr(sys, "argv", ["capacity", *wrong])
+    with pytest.raises(SystemExit):
+        capacity.main()
+    assert f"'{wrong[1]}' is no" in capsys.readouterr().err
 
 
 def test_the_newest_results_are_those_with_rows(

@@ -188,6 +188,23 @@ def test_a_file_that_could_not_be_read_is_read_later(
     assert not ring.find(text)
 
 
+def test_a_request_without_a_key_is_counted_for_its_model(
+    guarded: FlaskClient, keys: dict[str, str]
+) -> None:
+    """As one with a key that is not for it is."""
+
+    def refused() -> float:
+        told = guarded.get("/metrics", headers={"X-API-Key": keys["prom"]}).text
+        count = re.search(
+            r'router_requests_total{[^}]*model="colours"[^}]*status="401"} (\S+)', told
+        )
+        return float(count[1]) if count else 0
+
+    before = refused()
+    assert guarded.post(PATH, data=RED).status_code == 401
+    assert refused() == before + 1
+
+
 def test_keys_are_in_no_log(
     guarded: FlaskClient, keys: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -335,6 +335,9 @@ def test_types_sizes_and_statuses(pictures: PictureServer) -> None:
         fetch(fetcher(), base + "/html")
     with pytest.raises(UnusableUrl, match="404"):
         fetch(fetcher(), base + "/nothing")
+    pictures.answers["/untyped"] = (200, {}, b"x")
+    with pytest.raises(UnusableUrl, match="without a type"):
+        fetch(fetcher(), base + "/untyped")
     with pytest.raises(UnusableUrl, match="encoding"):
         fetch(fetcher(), pictures.image("/gz", **{"Content-Encoding": "gzip"}))
     with pytest.raises(TooLarge):
@@ -427,6 +430,28 @@ def test_lookups_that_nobody_waits_for_any_more_are_limited() -> None:
         fetch(impatient, "http://pictures.test/")
 
 
+def test_a_head_that_drips_is_late() -> None:
+    """What was cut off is not taken for the whole head of an answer without a type."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            server, _ = listener.accept()
+            with server, contextlib.suppress(OSError):
+                server.sendall(b"HTTP/1.1 200 OK\r\n")
+                for _ in range(30):
+                    server.sendall(b"A: b\r\n")
+                    time.sleep(0.1)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        with pytest.raises(UnusableUrl, match="in time"):
+            fetch(
+                fetcher(timeout_seconds=0.5),
+                f"http://pictures.test:{listener.getsockname()[1]}/",
+            )
+        thread.join()
+
+
 def encrypt(pictures: PictureServer, tmp_path: Path) -> Path:
     """Let the server speak TLS; its certificate, which vouches for itself."""
     certificate, key = self_signed(tmp_path, "DNS:pictures.test")
@@ -440,7 +465,7 @@ def test_https_is_verified(pictures: PictureServer, tmp_path: Path) -> None:
     """A certificate that nobody vouches for is refused."""
     url = pictures.image("/a").replace("http:", "https:")
     encrypt(pictures, tmp_path)
-    with pytest.raises(UnusableUrl):
+    with pytest.raises(UnusableUrl, match="certificate is not trusted: self-signed"):
         fetch(fetcher(), url)
     assert pictures.asked == []
 

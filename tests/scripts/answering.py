@@ -8,11 +8,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def answering(status: int, body: str) -> Iterator[str]:
+def answering(status: int, body: str, encrypted: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serve `body` with `status` on a free port; gives the URL."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -29,10 +30,13 @@ def answering(status: int, body: str) -> Iterator[str]:
             """Keep the test's output clean."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        if encrypted is not None:
+            server.socket = encrypted.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            scheme = "http" if encrypted is None else "https"
+            yield f"{scheme}://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

@@ -59,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, document: object) -> None:
         self.send_response(status)
-        self.send_header("Retry-After", "0")
+        self.send_header("Retry-After", "73794" if status == 429 else "0")
         self.end_headers()
         self.wfile.write(json.dumps(document).encode())
 
@@ -173,15 +173,15 @@ def test_an_answer_of_a_models_own_has_its_line(
     assert (row["error"], row["name_1"]) == ("", expected)
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("status", [401, 403, 429])
 def test_a_refused_key_ends_it_at_once(folder: Path, tmp_path: Path, status: int) -> None:
-    """What one picture is refused for, all would be: one sentence and a failure, no table of failures."""
+    """What one picture is refused for (a day's quota, too), all would be: a sentence, no table of failures."""
     with router() as (server, arguments):
         server.refuses_with = status
         process = run_script(
             "classify_folder", folder, "--concurrency", "1", *arguments, cwd=tmp_path
         )
-    assert_one_sentence(process, f"answered {status}: This needs an API key.", "API_KEY")
+    assert_one_sentence(process, f"answered {status}: This needs an API key.")
     assert len(server.asked) < 3
     assert rows(tmp_path / "predictions.csv") == {}
 

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import ssl
+from typing import TYPE_CHECKING
+
 import pytest
 
 from scripts.command_line import UserError
 from scripts.http_request import ask, key_header
+from tests.certificates import self_signed
 from tests.processes import free_port
 from tests.scripts.answering import answering
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_this_machine_is_asked_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +43,19 @@ def test_an_answer_that_is_no_json_is_said(body: str) -> None:
     """Nor is a nesting without end, which Python's parser gives up in a way of its own."""
     with answering(200, body) as url, pytest.raises(UserError, match="answered 200 without JSON"):
         ask(url, hint="name another")
+
+
+def test_a_certificate_that_is_not_trusted_is_said(tmp_path: Path) -> None:
+    """It is not that nobody answers; the sentence names what makes it trusted, and that does."""
+    certificate, key = self_signed(tmp_path, "IP:127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with answering(200, '["well"]', context) as url:
+        with pytest.raises(UserError, match=r"is not trusted; .* REQUESTS_CA_BUNDLE"):
+            ask(url, hint="start it")
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+            assert ask(url, hint="start it") == ["well"]
 
 
 @pytest.mark.parametrize("key", ["a\nb", "€", "kfd_ü"])

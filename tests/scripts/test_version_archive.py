@@ -55,6 +55,28 @@ def test_a_version_travels_whole(version: Path, tmp_path: Path) -> None:
         assert (copy / "variables" / "variables.index").read_bytes() == b"index"
 
 
+def test_what_links_lead_to_is_packed(version: Path, tmp_path: Path) -> None:
+    """A version may be a link, and its files links of either kind: elsewhere they would lead nowhere."""
+    linked = tmp_path / "linked" / "5"
+    linked.parent.mkdir()
+    linked.symlink_to(version)
+    (version / "hard").hardlink_to(version / "saved_model.pb")
+    (version / "soft").symlink_to(version / "variables" / "variables.index")
+    pack(linked, tmp_path / "model.tar.gz")
+    copy = unpack(tmp_path / "model.tar.gz", tmp_path / "there")
+    assert (copy / "hard").read_bytes() == b"graph"
+    assert (copy / "soft").read_bytes() == b"index"
+    assert not [path for path in copy.rglob("*") if path.is_symlink()]
+
+
+def test_a_hostile_name_is_told_as_text(tmp_path: Path) -> None:
+    """What would move the terminal's cursor is escaped."""
+    archive = write_archive(tmp_path / "a.tar.gz", member("1/\x1b[2J\nx", tarfile.FIFOTYPE))
+    with pytest.raises(UserError) as refused:
+        unpack(archive, tmp_path / "there")
+    assert str(refused.value).isprintable()
+
+
 def test_an_archive_tells_nothing_of_who_made_it(version: Path, tmp_path: Path) -> None:
     """Neither names nor numbers of a user stand in it."""
     pack(version, tmp_path / "model.tar.gz")

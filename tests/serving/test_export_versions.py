@@ -80,7 +80,7 @@ def test_what_a_killed_export_has_left_goes_with_the_next_one(tmp_path: Path) ->
     assert names(tmp_path) == ["1", "2"]
 
 
-@pytest.mark.parametrize("version", ["0", "-1", "1.5", "one", "", "\u0661"])
+@pytest.mark.parametrize("version", ["0", "-1", "1.5", "one", "", "\u0661", str(2**63), "9" * 5000])
 def test_a_version_must_be_a_number(tmp_path: Path, version: str) -> None:
     """Whatever a model server would not take for a version is refused."""
     with pytest.raises(ExportError, match="whole number"):
