@@ -196,7 +196,7 @@ def test_a_request_without_a_key_is_counted_for_its_model(
     def refused() -> float:
         told = guarded.get("/metrics", headers={"X-API-Key": keys["prom"]}).text
         count = re.search(
-            r'router_requests_total{[^}]*model="colours"[^}]*status="401"} (\S+)', told
+            r'router_requests_total{[^}]*model="colours"[^}]*status="401"[^}]*} (\S+)', told
         )
         return float(count[1]) if count else 0
 
