@@ -198,7 +198,7 @@ LABEL_NAME: Json = {
 VERSION = parameter("version", WHOLE, "Ask this version instead of the newest.")
 VERSION_LABEL = parameter(
     "version_label",
-    {"type": "string", "pattern": r"^[^\x00-\x1f/:\x7f]{0,200}$"},
+    {"type": "string", "pattern": r"^[^\x00-\x1f/:\x7f]{1,200}$"},
     "Ask the version with this label; not with `version`.",
 )
 TIMEOUT = parameter(
