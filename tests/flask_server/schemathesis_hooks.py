@@ -37,12 +37,6 @@ for media_type, image in IMAGES.items():
 
 
 @schemathesis.hook
-def filter_query(_context: Any, query: dict[str, Any] | None) -> bool:
-    """A version may be named by number or by label, not by both; OpenAPI has no words for that."""
-    return not {"version", "version_label"} <= set(query or ())
-
-
-@schemathesis.hook
 def filter_headers(_context: Any, headers: dict[str, Any] | None) -> bool:
     """Who gives the model a microsecond is answered 504, and rightly."""
     wanted = (headers or {}).get("X-Request-Timeout", "1")
@@ -51,7 +45,13 @@ def filter_headers(_context: Any, headers: dict[str, Any] | None) -> bool:
 
 @schemathesis.hook
 def filter_case(_context: Any, case: Any) -> bool:
-    """A form holds nothing but text, so a label that ought to be refused for its type arrives as a good one."""
+    """What OpenAPI has no words for.
+
+    A version may be named by number or by label, not by both. A form holds nothing but text, so a label that ought to be refused
+    for its type arrives as a good one.
+    """
+    if {"version", "version_label"} <= set(case.query or ()):
+        return False
     is_form = case.media_type in ("multipart/form-data", "application/x-www-form-urlencoded")
     label = case.body.get("label", "") if is_form and isinstance(case.body, dict) else ""
     return isinstance(label, str)
