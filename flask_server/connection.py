@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _RECEIVED_AT_ONCE = 1024 * 1024
 _LARGEST_HEAD = 64 * 1024
+_LEAST_SECONDS = 1.0
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r?\n", re.IGNORECASE)
 # A body of unknown length, and one that waits to be asked for: only the parser can go on with these.
@@ -139,7 +140,9 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.init()
         unreader = self.parser.unreader
         unreader.gathered = self.received
-        unreader.deadline = self.deadline or time.monotonic() + receive_timeout
+        now = time.monotonic()
+        # What waited for a thread may have come whole meanwhile.
+        unreader.deadline = max(self.deadline or now + receive_timeout, now + _LEAST_SECONDS)
         self.received, self._length, self.deadline = Pieces(), None, 0.0
 
     def take_body(self, request: Any) -> io.BytesIO | None:  # noqa: ANN401 - untyped there

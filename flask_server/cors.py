@@ -35,7 +35,8 @@ EXPOSED_HEADERS = (
     "X-Request-Id",
     "traceparent",
 )
-_ORIGIN = re.compile(rb"\norigin:[ \t]*([!-~]+)[ \t]*\r?\n", re.IGNORECASE)
+# Lines that are not empty, and then the header's.
+_ORIGIN = re.compile(rb"(?:[^\r\n]+\r?\n)+?origin:[ \t]*([!-~]+)[ \t]*\r?\n", re.IGNORECASE)
 _PREFLIGHT_SECONDS = 7200  # the longest that Chromium keeps an answer
 
 
@@ -62,7 +63,7 @@ def lines_for(origins: Sequence[str], head: bytes | memoryview) -> tuple[str, ..
         origins: The allowed ones.
         head: The head of the request, or what has come of it.
     """
-    found = _ORIGIN.search(head)
+    found = _ORIGIN.match(head)
     origin = found[1].decode("ascii") if found else ""
     if not origin or not {"*", origin} & {*origins}:
         return ()

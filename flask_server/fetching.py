@@ -154,6 +154,7 @@ class Fetcher:
             FetchRefused: Fetching is off, or the host or its address is not allowed.
             UnusableUrl: It is no URL, or its server does not answer with an image in time.
             TooLarge: The request's images are larger together than a request may be.
+            TooBusy: Too many hosts are being looked up.
         """
         room = room or _Room(self.most_bytes)
         deadline = min(deadline, time.monotonic() + self.timeout_seconds)
@@ -191,7 +192,11 @@ class Fetcher:
                 self.lookups.release()
 
         thread = threading.Thread(target=ask, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads can be had now
+            self.lookups.release()
+            raise TooBusy("Too many hosts are being looked up; try again in a moment.") from None
         thread.join(max(deadline - time.monotonic(), 0.0))
         if not found or not found[0]:
             raise UnusableUrl(f"The host '{target.host}' has no address.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -33,12 +34,19 @@ LabelHistory = dict[str, list[int]]
 
 
 def version_folders(base_path: Path) -> dict[int, Path]:
-    """The versions that a model server would find, oldest first: a number for a name, a SavedModel in the folder."""
+    """The versions that can be served, oldest first: a number for a name, a SavedModel in the folder."""
+    folders = numbered_folders(base_path)
+    return {number: folder for number, folder in folders.items() if holds_saved_model(folder)}
+
+
+def numbered_folders(base_path: Path) -> dict[int, Path]:
+    """What a model server takes for a version, whatever is in it; oldest first."""
     try:
         entries = [entry for entry in base_path.iterdir() if _VERSION_NAME.fullmatch(entry.name)]
     except OSError:
         return {}
-    found = {int(entry.name): entry for entry in entries if holds_saved_model(entry)}
+    # Not `Path.is_dir`, which fails for what cannot be looked at.
+    found = {int(entry.name): entry for entry in entries if os.path.isdir(entry)}  # noqa: PTH112
     return {number: found[number] for number in sorted(found) if number < _VERSIONS_END}
 
 

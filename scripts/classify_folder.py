@@ -100,9 +100,8 @@ def _ask_patiently(url: str, picture: bytes, top: int) -> object:
         try:
             return ask(url, hint=HINT, body=picture, params={"top": str(top)}, headers=key_header())
         except BusyError as error:
-            if (
-                error.retry_after_seconds > LONGEST_WAIT_SECONDS
-            ):  # a quota: for every other picture, too
+            # A quota that is used up is so for every other picture, too.
+            if error.http_status == 429 and error.retry_after_seconds > LONGEST_WAIT_SECONDS:
                 raise KeyRefusedError(str(error)) from None
             time.sleep(min(error.retry_after_seconds, LONGEST_PAUSE_SECONDS))
     return ask(url, hint=HINT, body=picture, params={"top": str(top)}, headers=key_header())

@@ -21,15 +21,16 @@ WITHOUT_PROXY = {"http": "", "https": ""}
 
 
 class BusyError(UserError):
-    """The server cannot answer now, but may soon."""
+    """The server cannot answer now (503), or has answered this caller too often (429)."""
 
-    def __init__(self, sentence: str, retry_after_seconds: float) -> None:
+    def __init__(self, sentence: str, http_status: int, retry_after_seconds: float) -> None:
         super().__init__(sentence)
+        self.http_status = http_status
         self.retry_after_seconds = retry_after_seconds
 
 
 class KeyRefusedError(UserError):
-    """An API key is wanted, or another one: asking again will not help."""
+    """An API key is wanted, or another one, or its quota is used up: asking again will not help."""
 
 
 def ask(  # noqa: PLR0913 - what a request consists of
@@ -116,7 +117,7 @@ def _failure(response: requests.Response, answer: object) -> UserError:
     if response.status_code not in (429, 503):
         return UserError(sentence)
     after = response.headers.get("Retry-After", "")
-    return BusyError(sentence, float(after) if after.isdecimal() else 1.0)
+    return BusyError(sentence, response.status_code, float(after) if after.isdecimal() else 1.0)
 
 
 def _reason(answer: object) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model_config import ModelConfig
+    from scripts.served_versions import VersionState
 
 _POLL_SECONDS = 0.3
 _RETRY_SECONDS = 5.0
@@ -113,12 +114,13 @@ def _move(
     config: ModelConfig, version_label: str, moved: Callable[[list[int]], list[int]], seconds: float
 ) -> None:
     """Give a label another history, and wait until every model server has followed; if one cannot, restore it."""
+    told = {url: states(url, config.servable) for url in model_servers(config)}
+    servers = {url: versions for url, versions in told.items() if versions is not None}
     with changed_version_labels(config.base_path) as labels:
         before = labels.get(version_label, [])
         labels[version_label] = after = moved(before)
-        old_errors = _load_errors(config, after[-1])
     try:
-        _wait_until_served(config, version_label, after[-1], seconds, old_errors)
+        _wait_until_served(config, version_label, after[-1], seconds, servers)
     except UserError:
         _restore(config.base_path, version_label, before)
         raise
@@ -129,9 +131,9 @@ def _wait_until_served(
     version_label: str,
     version: int,
     seconds: float,
-    old_errors: Mapping[str, str],
+    servers: Mapping[str, Mapping[int, VersionState]],
 ) -> None:
-    servers = [url for url in model_servers(config) if states(url, config.servable) is not None]
+    """Wait for model servers, given with what they said of the versions before the label was moved."""
     if not servers:
         print(
             f"{config.name}: no model server runs; '{version_label}' is version {version} when one does"
@@ -140,13 +142,12 @@ def _wait_until_served(
     begun = time.monotonic()
     while not all(label_version(url, config.servable, version_label) == version for url in servers):
         waited = time.monotonic() - begun
-        errors = _load_errors(config, version)
-        if waited > _RETRY_SECONDS:
-            old_errors = {}
-        if new := [error for url, error in errors.items() if error != old_errors.get(url)]:
-            raise UserError(
-                f"Version {version} cannot be loaded, so the label stays where it was: {new[0]}"
-            )
+        for url, before in servers.items():
+            error = _load_error(states(url, config.servable), version)
+            if error and (error != _load_error(before, version) or waited > _RETRY_SECONDS):
+                raise UserError(
+                    f"Version {version} cannot be loaded, so the label stays where it was: {error}"
+                )
         if waited > seconds:
             raise UserError(
                 f"The model server has not given '{version_label}' to version {version} within {seconds:g} s; is it started"
@@ -156,12 +157,10 @@ def _wait_until_served(
     print(f"{config.name}: '{version_label}' is version {version}")
 
 
-def _load_errors(config: ModelConfig, version: int) -> dict[str, str]:
-    """Why a version could not be loaded, by model server; of an attempt before this one, too."""
-    found = {
-        url: (states(url, config.servable) or {}).get(version) for url in model_servers(config)
-    }
-    return {url: state.error for url, state in found.items() if state is not None and state.error}
+def _load_error(versions: Mapping[int, VersionState] | None, version: int) -> str:
+    """Why a model server could not load a version; also of an attempt before this one."""
+    state = (versions or {}).get(version)
+    return state.error if state is not None else ""
 
 
 def _hint_at_traffic(config: ModelConfig, version_label: str) -> None:

@@ -48,6 +48,7 @@ _CLASSIFY, _REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress
 _CHECKS = {_CLASSIFY: check_classifies, _REGRESS: check_regresses}
 _MOST_BYTES_FILLED = 64 * 2**20
 _LONGEST_ELEMENT_BYTES = 8  # sent as one byte, a small number
+_POINTERS_BYTES = 16  # of a string, in a list and in an array
 _NUMBERS_AT_ONCE = 2**16
 
 
@@ -233,7 +234,7 @@ def _check_size(tensor: TensorProto, shape: tuple[int, ...]) -> None:
     """
     if len(shape) > RANK_MAX:
         raise ValueError(shape)
-    size = math.prod(shape) * tf.as_dtype(tensor.dtype).size
+    size = math.prod(shape) * (tf.as_dtype(tensor.dtype).size or _POINTERS_BYTES)
     if size > max(_MOST_BYTES_FILLED, _LONGEST_ELEMENT_BYTES * tensor.ByteSize()):
         raise ValueError(shape)
 

@@ -6,13 +6,14 @@ is to serve with it. One that runs does not try a version again that it could no
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 _NOTHING: frozenset[object] = frozenset()
 RETRY_SECONDS = 6.0
@@ -34,12 +35,21 @@ class DamagedVersions:
     def __init__(self) -> None:
         self._damages: dict[tuple[str, int], _Damage] = {}
         self._tried_again: dict[tuple[str, int], tuple[float, frozenset[object]]] = {}
+        self._looks: dict[tuple[str, int], tuple[frozenset[object], frozenset[object]]] = {}
+        """What was in a folder at the last look but one, and at the last, while a model server was to load it."""
         self._told: dict[tuple[str, int], str] = {}
 
-    def add(self, servable: str, version: int, folder: Path, error: str) -> None:
-        """Leave out one of which a model server has ended just now."""
+    def look_at(self, servable: str, version: int, folder: Path) -> None:
+        """Remember what is in a folder that a model server is to load."""
         content = _content(folder)
-        self._damages[servable, version] = _Damage(error, content, content)
+        _, before = self._looks.get((servable, version), (content, content))
+        self._looks[servable, version] = (before, content)
+
+    def add(self, servable: str, version: int, folder: Path, error: str) -> None:
+        """Leave out one of which a model server has ended just now; it has read what was there a look or two ago."""
+        content = _content(folder)
+        tried, _ = self._looks.get((servable, version), (content, content))
+        self._damages[servable, version] = _Damage(error, tried, content)
 
     def add_if_tried(self, servable: str, version: int, folder: Path, error: str) -> bool:
         """Leave out one that a running server could not load, unless the error may be that of an attempt before."""
@@ -58,6 +68,7 @@ class DamagedVersions:
         """Let all of a servable's be tried again."""
         for which in [which for which in self._damages if which[0] == servable]:
             self._try_again(which, _NOTHING)
+            self._told.pop(which, None)
 
     def usable(self, servable: str, on_disk: Mapping[int, Path]) -> dict[int, Path]:
         """Versions without those that are damaged; one that has changed, and changes no more, is tried again."""
@@ -80,11 +91,14 @@ class DamagedVersions:
 
 def _content(folder: Path) -> frozenset[object]:
     """What changes whenever a file is written, added or removed, or its permissions are changed."""
-    files = set[object]()
-    for path in folder.rglob("*"):
-        try:
-            status = path.stat()
-        except OSError:  # it has just gone
-            continue
-        files.add((path, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
-    return frozenset(files)
+    content = set[object]()
+    # Not `rglob`, which fails where a folder has just gone, and follows no links.
+    for inside, _, files in os.walk(folder, followlinks=True):
+        for name in files:
+            path = Path(inside, name)
+            try:
+                status = path.stat()
+            except OSError:  # it has just gone
+                continue
+            content.add((path, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    return frozenset(content)

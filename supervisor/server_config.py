@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from model_config import ConfigError, read_version_labels, version_folders, write_whole
-from model_config.versions import recent_versions
+from model_config.versions import numbered_folders, recent_versions
 from supervisor import readiness
 from supervisor.damaged_versions import DamagedVersions
 
@@ -45,6 +45,8 @@ class ServerConfig:
         self._damaged = DamagedVersions()
         self._loaded: dict[str, set[int]] = {}
         """The versions that are known to be available, by servable."""
+        self._answers = True
+        """Whether the model server has answered in this look; a server that hangs is asked once."""
         self._written = ""
         self._complaint = ""
 
@@ -57,6 +59,7 @@ class ServerConfig:
 
     def follow(self) -> None:
         """Replace the file if versions or labels have changed; the model server reads it every second."""
+        self._answers = True
         self._entries = {model.servable: self._entry(model) for model in self._models}
         text = model_config_list(self._entries.values())
         if text == self._written:
@@ -97,10 +100,13 @@ class ServerConfig:
     ) -> dict[int, Path]:
         """The versions that can be loaded, by what the model server says of those that are wanted of it."""
         usable = self._damaged.usable(servable, on_disk)
-        loaded = self._loaded.setdefault(servable, set())
-        loaded &= usable.keys()
-        waiting = wanted(usable) - loaded
-        states = readiness.version_states(self._url, servable) if waiting else {}
+        needed = wanted(usable)
+        loaded = self._loaded[servable] = self._loaded.get(servable, set()) & needed
+        waiting = needed - loaded
+        for version in waiting:
+            self._damaged.look_at(servable, version, usable[version])
+        states = readiness.version_states(self._url, servable) if waiting and self._answers else {}
+        self._answers = bool(states) or not waiting
         for version in waiting & states.keys():
             state = states[version]
             if state.is_available:
@@ -122,7 +128,7 @@ class ServerConfig:
             histories = read_version_labels(model.base_path)
         except ConfigError as error:
             self._complain(f"Version labels are not followed: {error}")
-            return before
+            histories = self._histories.get(name, {})
         if histories != self._histories.get(name):
             self._histories[name] = histories
             self._damaged.forget(name)  # who moves a label may have mended what it moves to
@@ -131,18 +137,13 @@ class ServerConfig:
             return ""
         if histories:
             return self._labelled(model, histories, usable)
-        newest = () if len(usable) == len(on_disk) else (max(usable),)
-        return entry(name, base_path, newest)
+        leaves_out = usable.keys() != numbered_folders(model.base_path).keys()
+        return entry(name, base_path, (max(usable),) if leaves_out else ())
 
     def _labelled(
         self, model: ModelConfig, histories: LabelHistory, usable: Collection[int]
     ) -> str:
-        """What bears a label that cannot be loaded gives it back, as long as that is so, to what bore it before."""
-        bearers = {
-            label: next((v for v in reversed(history) if v in usable), history[-1])
-            for label, history in histories.items()
-        }
-        labels = self._settled(model.servable, bearers)
+        labels = self._settled(model.servable, _bearers(histories, usable))
         versions = _wanted(histories, usable) | ({*labels.values()} & {*usable})
         there = {label: version for label, version in labels.items() if version in usable}
         return entry(model.servable, str(model.base_path), sorted(versions), there)
@@ -160,10 +161,18 @@ class ServerConfig:
         return self._labels[servable]
 
 
+def _bearers(histories: LabelHistory, usable: Collection[int]) -> dict[str, int]:
+    """What bears a label that cannot be loaded gives it back, as long as that is so, to what bore it before."""
+    return {
+        label: next((v for v in reversed(history) if v in usable), history[-1])
+        for label, history in histories.items()
+    }
+
+
 def _wanted(histories: LabelHistory, usable: Collection[int]) -> set[int]:
     """The versions that are to be loaded."""
-    newest = {max(usable)} if usable else set[int]()
-    return newest | (recent_versions(histories) & {*usable})
+    labelled = recent_versions(histories) | {*_bearers(histories, usable).values()}
+    return ({max(usable)} if usable else set[int]()) | (labelled & {*usable})
 
 
 def settled(

@@ -17,7 +17,7 @@ COPY model_config model_config
 COPY serving serving
 COPY deploy/docker/healthcheck.py healthcheck.py
 # Compiles what it imports, a part of TensorFlow; as nobody, it could not be written.
-RUN python -c "import serving.__main__, serving.server"
+RUN python -c "import serving.__main__, serving.server, serving.grpc_api, serving.grpc_server"
 USER 65534:65534
 EXPOSE 8500 8501
 STOPSIGNAL SIGTERM

@@ -10,6 +10,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -450,6 +451,20 @@ def test_a_head_that_drips_is_late() -> None:
                 f"http://pictures.test:{listener.getsockname()[1]}/",
             )
         thread.join()
+
+
+def test_a_thread_that_cannot_be_had_costs_no_lookup_of_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A shortage that passes is over when it has passed."""
+    one = fetcher(lambda *_: [])
+    with monkeypatch.context() as short:
+        short.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("can't start")))
+        for _ in range(70):
+            with pytest.raises(TooBusy):
+                fetch(one, "http://pictures.test/")
+    with pytest.raises(UnusableUrl):
+        fetch(one, "http://pictures.test/")
 
 
 def encrypt(pictures: PictureServer, tmp_path: Path) -> Path:

@@ -4,12 +4,14 @@ import csv
 import json
 import os
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 
+from scripts import classify_folder
 from tests.processes import free_port
 from tests.scripts.running import assert_one_sentence, run_script
 
@@ -28,6 +30,7 @@ class Router(ThreadingHTTPServer):
         self.busy = busy
         self.refuses_with = 0
         self.answer: object = None
+        self.retry_after = "0"
         self.asked: list[bytes] = []
         self.lock = threading.Lock()
 
@@ -59,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, document: object) -> None:
         self.send_response(status)
-        self.send_header("Retry-After", "73794" if status == 429 else "0")
+        self.send_header("Retry-After", "73794" if status == 429 else self.server.retry_after)
         self.end_headers()
         self.wfile.write(json.dumps(document).encode())
 
@@ -155,6 +158,16 @@ def test_a_busy_model_is_asked_again(folder: Path, tmp_path: Path) -> None:
         run_script("classify_folder", folder, "--concurrency", "1", *arguments, cwd=tmp_path)
     assert len(server.asked) == 6
     assert sum(bool(row["error"]) for row in rows(tmp_path / "predictions.csv").values()) == 1
+
+
+def test_a_model_that_is_away_for_longer_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 503 may ask for more patience than there is: the picture is asked about again sooner."""
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    with router(busy=1) as (server, (*_, url)):
+        server.retry_after = "120"
+        assert classify_folder._ask_patiently(url, b"x", 1)
+    assert pauses == [10]
 
 
 @pytest.mark.parametrize("answer", [{"grade": 2}, ["a", "b"], [["1", "one", 0.5]] * 3])

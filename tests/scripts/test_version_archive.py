@@ -69,6 +69,13 @@ def test_what_links_lead_to_is_packed(version: Path, tmp_path: Path) -> None:
     assert not [path for path in copy.rglob("*") if path.is_symlink()]
 
 
+def test_a_link_that_leads_nowhere_is_named(version: Path, tmp_path: Path) -> None:
+    """Not the archive, which can be written."""
+    (version / "lost").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"00000123/lost cannot be packed: No such file"):
+        pack(version, tmp_path / "model.tar.gz")
+
+
 def test_a_hostile_name_is_told_as_text(tmp_path: Path) -> None:
     """What would move the terminal's cursor is escaped."""
     archive = write_archive(tmp_path / "a.tar.gz", member("1/\x1b[2J\nx", tarfile.FIFOTYPE))

@@ -212,6 +212,14 @@ def _no_type(request: Any) -> None:
     request.inputs["x"].dtype = 20  # DT_RESOURCE
 
 
+def _more_words_than_were_sent(request: Any) -> None:
+    tensor = request.inputs["x"]
+    tensor.Clear()
+    tensor.dtype = 7  # DT_STRING
+    tensor.string_val.append(b"x")
+    tensor.tensor_shape.dim.add(size=1 << 30)
+
+
 def _more_than_was_sent(*sizes: int) -> Callable[[Any], None]:
     def spoil(request: Any) -> None:
         tensor = request.inputs["x"]
@@ -233,6 +241,7 @@ def _more_than_was_sent(*sizes: int) -> Callable[[Any], None]:
         (_unknown_output, "INVALID_ARGUMENT", "zz Outputs expected to be in the set {y}."),
         (_half_a_tensor, "INVALID_ARGUMENT", "tensor parsing error: x"),
         (_no_type, "INVALID_ARGUMENT", "tensor parsing error: x"),
+        (_more_words_than_were_sent, "INVALID_ARGUMENT", "tensor parsing error: x"),
         (_more_than_was_sent(1 << 30), "INVALID_ARGUMENT", "tensor parsing error: x"),
         (_more_than_was_sent(1 << 40, 1 << 40), "INVALID_ARGUMENT", "tensor parsing error: x"),
         (_more_than_was_sent(-1), "INVALID_ARGUMENT", "tensor parsing error: x"),

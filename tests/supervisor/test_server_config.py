@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 import time
@@ -44,8 +45,10 @@ class _Status(BaseHTTPRequestHandler):
 
     available: tuple[int, ...] = ()
     failed: ClassVar[dict[int, str]] = {}
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
+        type(self).asked.append(self.path)
         rows: list[dict[str, object]]
         rows = [{"version": str(v), "state": "AVAILABLE"} for v in type(self).available]
         for number, error in type(self).failed.items():
@@ -64,7 +67,7 @@ class _Status(BaseHTTPRequestHandler):
 @pytest.fixture
 def status_url() -> Iterator[str]:
     """Where a model server tells the versions in `_Status.available`."""
-    _Status.available, _Status.failed = (), {}
+    _Status.available, _Status.failed, _Status.asked = (), {}, []
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Status)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -269,6 +272,97 @@ def test_a_version_that_was_loaded_once_is_watched_again_after_it_was_damaged(
         clock.now += RETRY_SECONDS
         config.follow()
         assert versions_in(config) == ["1"]
+
+
+def test_a_version_that_is_loaded_is_not_asked_about(tmp_path: Path, status_url: str) -> None:
+    """Each look costs no request then."""
+    model = model_with(tmp_path / "m", 1)
+    config = ServerConfig(tmp_path / "c", status_url, print)
+    _Status.available = (1,)
+    config.serve([model])
+    for _ in range(5):
+        config.follow()
+    assert len(_Status.asked) == 1
+
+
+def test_a_folder_without_a_saved_model_is_left_out(tmp_path: Path) -> None:
+    """A model server would take its number for the newest version, and not start."""
+    model = model_with(tmp_path / "m", 1)
+    (model.base_path / "2" / "variables").mkdir(parents=True)
+    config = ServerConfig(tmp_path / "c", NOWHERE, print)
+    config.serve([model])
+    assert versions_in(config) == ["1"]
+    (model.base_path / "2" / "saved_model.pb").touch()
+    config.follow()
+    assert versions_in(config) == []
+
+
+def test_labels_that_cannot_be_read_do_not_bring_a_damaged_version_back(tmp_path: Path) -> None:
+    """What has been known of labels counts on."""
+    model = model_with(tmp_path / "m", 1, 2)
+    config = ServerConfig(tmp_path / "c", NOWHERE, print)
+    config.serve([model])
+    (model.base_path / "version_labels.json").write_text("{")
+    config.heed(last_lines(("m", 2)))
+    assert versions_in(config) == ["1"]
+
+
+def test_a_version_that_became_whole_as_the_server_ended_is_tried_again(tmp_path: Path) -> None:
+    """What the server has read is what was there at a look before, not after."""
+    model = model_with(tmp_path / "m", 1, 2)
+    config = ServerConfig(tmp_path / "c", NOWHERE, print)
+    config.serve([model])
+    config.follow()
+    (model.base_path / "2" / "saved_model.pb").write_text("whole")
+    config.heed(last_lines(("m", 2)))
+    config.follow()
+    assert versions_in(config) == []
+
+
+def test_a_failed_retry_is_told(tmp_path: Path) -> None:
+    """Whoever has mended a version and asks for it anew hears that it still cannot be loaded."""
+    said: list[str] = []
+    model = model_with(tmp_path / "m", 1, 2)
+    config = ServerConfig(tmp_path / "c", NOWHERE, said.append)
+    for _ in range(2):
+        config.serve([model])
+        config.heed(last_lines(("m", 2)))
+    assert len(said) == 2
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleting a damaged version is what people do."""
+    model = model_with(tmp_path / "m", 1, 2)
+    (model.base_path / "2" / "variables").mkdir()
+    config = ServerConfig(tmp_path / "c", NOWHERE, print)
+    config.serve([model])
+    config.heed(last_lines(("m", 2)))
+    scandir = os.scandir
+
+    def gone(path: str) -> object:
+        if str(path).endswith("variables"):
+            raise FileNotFoundError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    config.follow()
+    assert versions_in(config) == ["1"]
+
+
+def test_a_label_goes_back_as_far_as_it_has_to(tmp_path: Path, status_url: str) -> None:
+    """Also beyond the versions that are kept loaded for a rollback."""
+    model = model_with(tmp_path / "m", 1, 2, 3, 4)
+    config = ServerConfig(tmp_path / "c", status_url, print)
+    _Status.available = (1, 2, 3, 4)
+    for version in (1, 2, 3):
+        label(model, "stable", version)
+    config.serve([model])
+    config.heed(last_lines(("m", 2), ("m", 3)))
+    config.follow()
+    assert versions_in(config) == ["1", "4"]
+    assert 'key: "stable" value: 1' in config.path.read_text()
 
 
 def test_a_label_goes_back_while_its_version_is_damaged(tmp_path: Path, status_url: str) -> None:
