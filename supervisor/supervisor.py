@@ -197,9 +197,7 @@ class Supervisor:
         if time.monotonic() > self._followed + FOLLOW_SECONDS:
             self._followed = time.monotonic()
             self._servers.follow()
-            unloadable = self._servers.unloadable()
-            if unloadable != self._unloadable or not self._placed:
-                self._unloadable = unloadable
+            if self._servers.unloadable() != self._unloadable or not self._placed:
                 self._place()
 
     # -- telling -----------------------------------------------------------------------------------------------
@@ -223,6 +221,7 @@ class Supervisor:
 
     def _place(self) -> None:
         """Write down where each model is, and let a running router read it; what fails is tried again each second."""
+        self._unloadable = self._servers.unloadable()
         placement = {model.name: self._placement(model) for model in self.plan.models}
         placement |= {name: {"problem": NOT_CHOSEN} for name in self.plan.left_out}
         try:

@@ -95,6 +95,20 @@ def test_a_models_file_that_changes_meanwhile_is_not_waited_for(
     assert supervisor._router_has_read()
 
 
+def test_a_model_of_which_no_version_can_be_loaded_is_told(
+    supervisor_of: MakeSupervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table that ends the start says so, and the router hears it."""
+    supervisor = supervisor_of("[a]\ninput_size = [8, 8]\n")
+    (tmp_path / "state").mkdir()
+    monkeypatch.setattr(supervisor._servers, "unloadable", lambda: {"a": "half of it"})
+    supervisor._place()
+    row = supervisor._row(supervisor.plan.models[0])
+    assert row.state == "UNAVAILABLE"
+    placed = json.loads((tmp_path / "state" / "placement.json").read_text())
+    assert placed["a"]["problem"].startswith("No version of it can be loaded: half of it.")
+
+
 def test_stopping_is_heard_while_a_model_server_is_retired(
     supervisor_of: MakeSupervisor, said: io.StringIO
 ) -> None:
