@@ -26,9 +26,8 @@ from supervisor.supervisor import Supervisor
 def main() -> int:
     """Run until stopped; return the exit status."""
     try:
-        os.environ.update(
-            absolute_paths()
-        )  # for every child, too: they run in the project's folder
+        # For every child, too: they run in the project's folder.
+        os.environ.update(absolute_paths())
         options = read_options()
         plan = make_plan(load_deployment(options.models_file), options)
         if options.check:

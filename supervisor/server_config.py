@@ -105,8 +105,7 @@ class ServerConfig:
         waiting = needed - loaded
         for version in waiting:
             self._damaged.look_at(servable, version, usable[version])
-        states = readiness.version_states(self._url, servable) if waiting and self._answers else {}
-        self._answers = bool(states) or not waiting
+        states = self._states(servable) if waiting else {}
         for version in waiting & states.keys():
             state = states[version]
             if state.is_available:
@@ -117,6 +116,12 @@ class ServerConfig:
                 self._tell_damage(servable, version, state.error)
                 del usable[version]
         return usable
+
+    def _states(self, servable: str) -> Mapping[int, readiness.VersionState]:
+        """What the model server says; nothing, unasked, if it has not answered in this look already."""
+        states = readiness.version_states(self._url, servable) if self._answers else {}
+        self._answers = bool(states)
+        return states
 
     def _entry(self, model: ModelConfig) -> str:
         name, base_path = model.servable, str(model.base_path)

@@ -16,7 +16,9 @@ import pytest
 from model_config import ModelConfig, changed_version_labels
 from serving.config_file import served_models
 from serving.flags import parse_flags
+from supervisor import readiness
 from supervisor.damaged_versions import RETRY_SECONDS
+from supervisor.readiness import VersionState
 from supervisor.server_config import ServerConfig, entry, model_config_list, settled
 
 if TYPE_CHECKING:
@@ -283,6 +285,25 @@ def test_a_version_that_is_loaded_is_not_asked_about(tmp_path: Path, status_url:
     for _ in range(5):
         config.follow()
     assert len(_Status.asked) == 1
+
+
+def test_a_server_that_does_not_answer_is_asked_once_a_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many models it has, known ones between those that are waited for: each question may take seconds."""
+    names = ("a", "known", "b", "c")
+    models = [replace(model_with(tmp_path / name, 1), name=name, servable=name) for name in names]
+    asked: list[str] = []
+
+    def states(_url: str, servable: str) -> dict[int, VersionState]:
+        asked.append(servable)
+        return {1: VersionState(True, "")} if servable == "known" else {}
+
+    monkeypatch.setattr(readiness, "version_states", states)
+    config = ServerConfig(tmp_path / "c", NOWHERE, print)
+    config.serve(models[1:2])
+    config.serve(models)
+    assert asked == ["known", "a"]
 
 
 def test_a_folder_without_a_saved_model_is_left_out(tmp_path: Path) -> None:
