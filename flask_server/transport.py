@@ -128,9 +128,8 @@ class HttpTransport:
             connection.connect()  # sets TCP_NODELAY
         except (OSError, UnicodeError) as error:  # of UnicodeErrors: no name that can be looked up
             connection.close()
-            _remaining(
-                request.deadline
-            )  # who gives it less than `connect_seconds` learns nothing about the server
+            # Who gives it less than `connect_seconds` learns nothing about the server.
+            _remaining(request.deadline)
             raise ConnectionRefusedError(str(error)) from None
         _notice_silence(connection.sock)
         return connection

@@ -32,9 +32,10 @@ def pack(version: Path, archive: Path) -> None:
         with tarfile.open(beside, "w:gz", dereference=True) as file:
             file.add(version, arcname=version.name, filter=_of_nobody)
         beside.replace(archive)
-    except OSError as error:  # of a file of the version, too
-        place = archive if error.filename in (None, str(beside)) else error.filename
-        raise UserError(f"{place} cannot be packed: {error.strerror}.") from None
+    except OSError as error:
+        if error.filename in (None, str(beside)):
+            raise UserError(f"{archive} cannot be written: {error.strerror}.") from None
+        raise UserError(f"{error.filename} cannot be packed: {error.strerror}.") from None
     finally:
         beside.unlink(missing_ok=True)
 

@@ -252,8 +252,7 @@ def _tensor(array: Array, *, as_content: bool) -> TensorProto:
         return tensor
     elements = array.view(np.uint16) if field == "half_val" else array
     flat, values = elements.reshape(-1), getattr(tensor, field)
-    for start in range(
-        0, len(flat), _NUMBERS_AT_ONCE
-    ):  # as Python's numbers, all would take eight times the memory
+    # All of them as Python's numbers would take eight times the memory.
+    for start in range(0, len(flat), _NUMBERS_AT_ONCE):
         values.extend(flat[start : start + _NUMBERS_AT_ONCE].tolist())
     return tensor

@@ -72,9 +72,8 @@ class Histogram:
 
     def observe(self, value: float, *label_values: str) -> None:
         """Count one value."""
-        bucket = bisect_right(
-            self._bounds, value
-        )  # as TensorFlow: a bound belongs to the bucket above
+        # As TensorFlow counts: a value at a bound belongs to the bucket above.
+        bucket = bisect_right(self._bounds, value)
         with self._lock:
             if label_values not in self._counts:
                 if len(self._counts) >= _LABELS_MAX:
